@@ -1,0 +1,85 @@
+"""
+System checks; ids are stable and listed in docs/checks.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+
+from runnables.registry import RegistrationError, default_registry
+
+TAG = "langserve"
+
+
+@checks.register(TAG)
+def check_registrations(**_: Any) -> list[checks.CheckMessage]:
+    """
+    Everything that a module registered wrongly, or could not register at all.
+    """
+    return [*registration_errors(), *_unbuilt_modules()]
+
+
+@checks.register(TAG)
+def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
+    """
+    SQLite on Django's defaults fails under concurrent writers.
+    """
+    warnings: list[checks.CheckMessage] = []
+    for alias, config in settings.DATABASES.items():
+        options = config.get("OPTIONS", {})
+        if config.get("ENGINE") != "django.db.backends.sqlite3":
+            continue
+        if (
+            options.get("transaction_mode") != "IMMEDIATE"
+            or "WAL" not in str(options.get("init_command", "")).upper()
+        ):
+            warnings.append(
+                checks.Warning(
+                    f"Database {alias!r} is SQLite without WAL and IMMEDIATE transactions.",
+                    hint="Set OPTIONS: transaction_mode IMMEDIATE, timeout 20, init_command 'PRAGMA journal_mode=WAL;'.",
+                    id="langserve.W002",
+                )
+            )
+    return warnings
+
+
+@checks.register(TAG, deploy=True)
+def check_public_origin(**_: Any) -> list[checks.CheckMessage]:
+    """
+    A wildcard host lets any site name itself ours.
+    """
+    if "*" in settings.ALLOWED_HOSTS:
+        return [
+            checks.Error(
+                "ALLOWED_HOSTS allows every host.",
+                hint="Name the hosts that this site is served under.",
+                id="langserve.E010",
+            )
+        ]
+    return []
+
+
+def registration_errors() -> list[checks.CheckMessage]:
+    """
+    The registrations that cannot stand; a server with any of these does not start.
+    """
+    return [
+        checks.Error(f"{problem.module}: {problem.error}", id=problem.error.check_id)
+        for problem in default_registry.problems
+        if isinstance(problem.error, RegistrationError)
+    ]
+
+
+def _unbuilt_modules() -> list[checks.CheckMessage]:
+    return [
+        checks.Warning(
+            f"{problem.module} could not be imported: {type(problem.error).__name__}: {problem.error}",
+            hint='The rest of the site is served. Build what may fail in a factory: @register("name").',
+            id="langserve.W001",
+        )
+        for problem in default_registry.problems
+        if not isinstance(problem.error, RegistrationError)
+    ]

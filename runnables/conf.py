@@ -1,0 +1,145 @@
+"""
+Our settings: one dict, `LANGSERVE`, read lazily and typed.
+
+A value is looked up at each use and cached until Django says that settings have
+changed, so tests may override `LANGSERVE` as they do any other setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+MIB = 1024 * 1024
+
+DEFAULTS: dict[str, Any] = {
+    "PREFIX": "",
+    "MODULES": (),
+    "INLINE_PARSERS": True,
+    "SYNC_WORKERS": 64,
+    "DATABASE_WORKERS": 4,
+    "POLL_SECONDS": 0.5,
+    "PING_SECONDS": 15.0,
+    "FIRST_CHUNK_SECONDS": 0.1,
+    "MAX_INPUT_BYTES": MIB,
+    "MAX_FILE_INPUT_BYTES": 10 * MIB,
+    "DRAIN_SECONDS": 25.0,
+    "CALLBACKS": (),
+    "RUN_METADATA": (),
+}
+
+
+class Conf:
+    """
+    The `LANGSERVE` settings with their defaults, one typed property each.
+    """
+
+    def _value(self, name: str) -> Any:
+        return getattr(settings, "LANGSERVE", {}).get(name, DEFAULTS[name])
+
+    @cached_property
+    def prefix(self) -> str:
+        """
+        Where the site's URLconf mounts `runnables.urls`, without slashes at the ends.
+        """
+        return str(self._value("PREFIX")).strip("/")
+
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """
+        Modules that register runnables, beside the `runnables.py` of installed apps.
+        """
+        return tuple(self._value("MODULES"))
+
+    @cached_property
+    def inline_parsers(self) -> bool:
+        """
+        Run the pure stock output parsers without a thread per token.
+        """
+        return bool(self._value("INLINE_PARSERS"))
+
+    @cached_property
+    def sync_workers(self) -> int:
+        """
+        Threads for synchronous runnables, per process.
+        """
+        return int(self._value("SYNC_WORKERS"))
+
+    @cached_property
+    def database_workers(self) -> int:
+        """
+        Threads, each with one connection, that look callers up, per process.
+        """
+        return int(self._value("DATABASE_WORKERS"))
+
+    @cached_property
+    def poll_seconds(self) -> float:
+        """
+        How often a process looks for changed deployments and cancel requests; 0 never.
+        """
+        return float(self._value("POLL_SECONDS"))
+
+    @cached_property
+    def ping_seconds(self) -> float:
+        """
+        The longest silence on an SSE stream before a comment is sent.
+        """
+        return float(self._value("PING_SECONDS"))
+
+    @cached_property
+    def first_chunk_seconds(self) -> float:
+        """
+        How long a stream waits for its first chunk before it commits to status 200.
+        """
+        return float(self._value("FIRST_CHUNK_SECONDS"))
+
+    @cached_property
+    def max_input_bytes(self) -> int:
+        """
+        The largest request body of a deployment that names no limit of its own.
+        """
+        return int(self._value("MAX_INPUT_BYTES"))
+
+    @cached_property
+    def max_file_input_bytes(self) -> int:
+        """
+        The same, where the input has a file widget.
+        """
+        return int(self._value("MAX_FILE_INPUT_BYTES"))
+
+    @cached_property
+    def drain_seconds(self) -> float:
+        """
+        How long open streams may go on after the server was told to stop.
+        """
+        return float(self._value("DRAIN_SECONDS"))
+
+    @cached_property
+    def callbacks(self) -> tuple[Callable[[Any], Any], ...]:
+        """
+        Functions `(call) -> handler | None` whose handlers join every run.
+        """
+        return tuple(import_string(path) for path in self._value("CALLBACKS"))
+
+    @cached_property
+    def run_metadata(self) -> tuple[Callable[[Any], dict[str, Any]], ...]:
+        """
+        Functions `(call) -> dict` whose results join every run's metadata.
+        """
+        return tuple(import_string(path) for path in self._value("RUN_METADATA"))
+
+
+conf = Conf()
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "LANGSERVE":
+        conf.__dict__.clear()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,169 @@
+"""
+The config that a caller may send: from the body, and from the hash in the path.
+
+Both, batch lists too, pass `accept`. What `config_keys` does not open and ids that
+nobody declared are dropped, as LangServe does, and named to the caller; what would give
+the caller somebody else's identity, state or credentials is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT, RunnableConfig
+
+from runnables.exceptions import ConfigNotAllowed, InvalidInput
+
+if TYPE_CHECKING:
+    from runnables.schemas import Schemas
+    from runnables.snapshot import ServedDeployment
+
+# Written by the server, from who is calling.
+SERVER_OWNED = frozenset({"user_id", "username", "groups", "tenant"})
+# Ids whose value names state of its owner: two callers' "1" are two sessions.
+OWNED_STATE = ("thread_id", "session_id")
+_GUARDED_WORDS = frozenset(["key", "apikey", "secret", "token", "password", "endpoint", "headers", "proxy"])
+_GUARDED_PAIRS = (("base", "url"),)
+_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+
+MAX_TAGS = 20
+MAX_TAG_LENGTH = 100
+MAX_RECURSION = 1_000
+MAX_CONCURRENCY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedConfig:
+    """
+    `config` is what the runnable gets of it, `dropped` names what it does not.
+    """
+
+    config: RunnableConfig
+    dropped: tuple[str, ...] = ()
+
+
+def accept(
+    sent: list[Any], deployment: ServedDeployment, schemas: Schemas, *, owner: str
+) -> AcceptedConfig:
+    """
+    One config out of those sent, later ones winning; raises InvalidInput or ConfigNotAllowed.
+    """
+    dropped: list[str] = []
+    accepted = [_accept_one(config, deployment, schemas, dropped) for config in sent if config]
+    if dropped and deployment.strict_config:
+        raise ConfigNotAllowed(f"This deployment does not take: {', '.join(sorted(set(dropped)))}.")
+    merged = _merge(accepted)
+    if configurable := merged.get("configurable"):
+        for name in OWNED_STATE:
+            if configurable.get(name):
+                configurable[name] = f"{owner or 'anonymous'}-{configurable[name]}"
+    return AcceptedConfig(merged, tuple(sorted(set(dropped))))
+
+
+def looks_like_credential(name: str) -> bool:
+    """
+    Whether an id, by its words, may carry a secret or an address: `openai_api_key`,
+    `baseUrl`; not `max_tokens`.
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    pairs = tuple(pairwise(words))
+    return any(word in _GUARDED_WORDS for word in words) or any(
+        pair in pairs for pair in _GUARDED_PAIRS
+    )
+
+
+def _accept_one(
+    sent: Any, deployment: ServedDeployment, schemas: Schemas, dropped: list[str]
+) -> dict[str, Any]:
+    if not isinstance(sent, Mapping):
+        raise InvalidInput(
+            [{"type": "dict_type", "loc": ["config"], "msg": "config should be an object"}]
+        )
+    open_keys = deployment.config_keys
+    dropped += [
+        key
+        for key, value in sent.items()
+        if key not in open_keys and key != "configurable" and _says_something(key, value)
+    ]
+    kept = {key: value for key, value in sent.items() if key in open_keys and value is not None}
+    extra: dict[str, Any] = {}
+    configurable = sent.get("configurable")
+    if isinstance(configurable, Mapping) and configurable:
+        declared, extra = _split_configurable(configurable, deployment, schemas, dropped)
+        if (declared or extra) and "configurable" not in open_keys:
+            raise ConfigNotAllowed(
+                "`configurable` is not allowed in the config of this deployment. To allow it, add "
+                "'configurable' to its config_keys."
+            )
+        kept["configurable"] = declared
+    accepted = schemas.accept_config(kept) if kept else {}
+    if extra:
+        accepted["configurable"] = {**extra, **accepted.get("configurable", {})}
+    _check_bounds(accepted)
+    return accepted
+
+
+def _split_configurable(
+    sent: Mapping[str, Any], deployment: ServedDeployment, schemas: Schemas, dropped: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    declared: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in sent.items():
+        if name in SERVER_OWNED or name.startswith("checkpoint_") or name.startswith("__"):
+            raise ConfigNotAllowed(f"`configurable.{name}` is set by the server alone.")
+        is_declared = name in schemas.declared
+        if not is_declared and name not in deployment.extra_configurable:
+            dropped.append(f"configurable.{name}")
+        elif looks_like_credential(name) and name not in deployment.open_configurable:
+            raise ConfigNotAllowed(
+                f"`configurable.{name}` is closed: it looks like a credential or an address. "
+                "Name it in the deployment's open_configurable to let callers set it."
+            )
+        elif is_declared:
+            declared[name] = value
+        else:
+            extra[name] = value
+    return declared, extra
+
+
+def _merge(configs: list[dict[str, Any]]) -> RunnableConfig:
+    merged: dict[str, Any] = {}
+    for config in configs:
+        for key, value in config.items():
+            if key == "tags":
+                merged["tags"] = sorted({*merged.get("tags", ()), *value})
+            elif key in ("metadata", "configurable"):
+                merged[key] = {**merged.get(key, {}), **value}
+            elif (
+                not (key == "recursion_limit" and value == DEFAULT_RECURSION_LIMIT)
+                and value is not None
+            ):
+                merged[key] = value
+    return merged  # type: ignore[return-value]
+
+
+def _says_something(key: str, value: Any) -> bool:
+    """
+    Clients fill in defaults with every call; dropping those is no news.
+    """
+    if key in ("recursion_limit", "recursionLimit"):
+        return bool(value != DEFAULT_RECURSION_LIMIT)
+    return value not in (None, [], {}, "")
+
+
+def _check_bounds(config: Mapping[str, Any]) -> None:
+    tags = config.get("tags") or ()
+    if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in tags):
+        _out_of_bounds("tags", f"at most {MAX_TAGS} tags of {MAX_TAG_LENGTH} characters")
+    if not 1 <= (config.get("recursion_limit") or 1) <= MAX_RECURSION:
+        _out_of_bounds("recursion_limit", f"between 1 and {MAX_RECURSION}")
+    if not 1 <= (config.get("max_concurrency") or 1) <= MAX_CONCURRENCY:
+        _out_of_bounds("max_concurrency", f"between 1 and {MAX_CONCURRENCY}")
+
+
+def _out_of_bounds(key: str, wanted: str) -> None:
+    raise InvalidInput([{"type": "value_error", "loc": [key], "msg": f"should be {wanted}"}])

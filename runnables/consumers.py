@@ -1,0 +1,197 @@
+"""
+The Channels doors. An HTTP consumer streams Server-Sent Events.
+
+Channels looks at the next message only when a handler has returned, so the answer runs in
+a task of its own beside the receive loop: that is how a consumer hears the client leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+from channels.generic.http import AsyncHttpConsumer
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest
+
+from runnables import access, problems, runtime, snapshot
+from runnables.conf import conf
+from runnables.connection import (
+    ClientGone,
+    Headers,
+    Receive,
+    Send,
+    read_body,
+    send_response,
+    while_connected,
+)
+from runnables.events import END, PING, sse, sse_named
+from runnables.exceptions import PayloadRefused, ServingError, WrongMethod
+from runnables.invocation import Invocation, decode_hash, prepare
+from runnables.payload import BadPayload, parse
+from runnables.routing import Match, match
+from runnables.views import dropped_header, require_endpoint
+
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+    (b"connection", b"keep-alive"),
+]
+
+
+class CancellableHttpConsumer(AsyncHttpConsumer):
+    """
+    A consumer whose answer is cancelled when the client goes away.
+
+    Subclasses write `respond`; what it raises surfaces. `scope["langserve"]`, if there,
+    is what `runnables.handler` has made already: request, match and response headers.
+    """
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.base_send = send
+        self.http, self.match, self.extra_headers = scope.get("langserve") or (
+            ASGIRequest(scope, BytesIO()),
+            match(scope["path"]),
+            [],
+        )
+        try:
+            body = await read_body(receive, conf.max_file_input_bytes)
+        except ClientGone:
+            return
+        except ServingError as error:
+            return await self.send_problem(error)
+        await while_connected(self.respond(self.http, body), receive)
+
+    async def respond(self, request: HttpRequest, body: bytes) -> None:
+        raise NotImplementedError
+
+    async def send_problem(self, error: ServingError, run_id: UUID | None = None) -> None:
+        await send_response(problems.response(error, run_id), self.base_send, self.extra_headers)
+
+
+class StreamConsumer(CancellableHttpConsumer):
+    """
+    `stream`, `stream_log` and `stream_events` of a deployment, as Server-Sent Events.
+    """
+
+    async def respond(self, request: HttpRequest, body: bytes) -> None:
+        call: Invocation | None = None
+        out = EventStream(self.base_send)
+        try:
+            call = await self._prepare(request, body)
+            out.headers = self._headers(call)
+            with runtime.under_way(call):
+                await self._stream(call, out)
+        except Exception as error:  # noqa: BLE001 - translated in one place
+            await self._fail(error, call, out)
+
+    async def _prepare(self, request: HttpRequest, body: bytes) -> Invocation:
+        await snapshot.loaded()
+        found: Match = self.match
+        deployment = self.deployment = snapshot.find(found.path)
+        require_endpoint(deployment, found.endpoint, found.config_hash)
+        if request.method != "POST":
+            raise WrongMethod("POST, OPTIONS")
+        caller = await access.admit(request, deployment)
+        served = deployment.served or await deployment.ready()
+        try:
+            payload = parse(body, served.limits)
+        except BadPayload as error:
+            raise PayloadRefused(error.message, code=error.code, status=error.status) from None
+        self.endpoint = found.endpoint
+        return await prepare(
+            deployment,
+            found.endpoint,
+            payload,
+            caller=caller,
+            hash_config=decode_hash(found.config_hash or ""),
+        )
+
+    def _headers(self, call: Invocation) -> Headers:
+        headers = [*STREAM_HEADERS, *self.extra_headers, (b"x-run-id", str(call.run_id).encode())]
+        if call.dropped:
+            headers.append((b"x-dropped-config", dropped_header(call.dropped).encode()))
+        return headers
+
+    async def _stream(self, call: Invocation, out: EventStream) -> None:
+        if self.endpoint == "stream":
+            out.preamble = sse_named("metadata", {"run_id": str(call.run_id)})
+        async with out, aclosing(runtime.STREAMS[self.endpoint](call)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                await out.write(sse(chunk))
+            await out.finish(END)
+
+    async def _fail(self, error: Exception, call: Invocation | None, out: EventStream) -> None:
+        run_id = call.run_id if call else None
+        name, detail = ("", "none")
+        if deployment := getattr(self, "deployment", None):
+            name, detail = deployment.name, deployment.error_detail
+        problems.log(error, run_id=run_id, deployment=name)
+        public = problems.public_error(error, error_detail=detail)
+        if out.begun:
+            await out.finish(sse_named("error", problems.stream_event(public, run_id)))
+        else:
+            await self.send_problem(public, run_id)
+
+
+class EventStream:
+    """
+    The body of one SSE response: begun by the first event or after a short wait, kept
+    alive by pings, always ended.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.headers: Headers = []
+        self.preamble = b""
+        self.begun = False
+        self._send = send
+        self._lock = asyncio.Lock()
+        self._written = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    async def __aenter__(self) -> EventStream:
+        self._keeper = asyncio.create_task(self._keep_alive())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._keeper
+
+    async def write(self, data: bytes) -> None:
+        if not self.begun:
+            await self._begin()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._written = self._loop.time()
+
+    async def finish(self, data: bytes) -> None:
+        if not self.begun:
+            await self._begin()
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _begin(self) -> None:
+        async with self._lock:
+            if self.begun:
+                return
+            self.begun = True
+            await self._send(
+                {"type": "http.response.start", "status": 200, "headers": self.headers}
+            )
+            if self.preamble:
+                await self._send(
+                    {"type": "http.response.body", "body": self.preamble, "more_body": True}
+                )
+            self._written = self._loop.time()
+
+    async def _keep_alive(self) -> None:
+        await asyncio.sleep(conf.first_chunk_seconds)
+        await self._begin()
+        while True:
+            await asyncio.sleep(self._written + conf.ping_seconds - self._loop.time())
+            if self._loop.time() - self._written >= conf.ping_seconds:
+                await self.write(PING)

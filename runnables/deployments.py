@@ -1,0 +1,103 @@
+"""
+Every change of a deployment that is not a form in the admin: one function each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.db.models import F
+
+from runnables import snapshot
+from runnables.models import Deployment, Revision
+from runnables.registry import ACCESS, Registration, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """
+    What `sync` did: names made, and names of rows whose code is gone.
+    """
+
+    created: list[str]
+    orphaned: list[str]
+
+
+def announce_change() -> None:
+    """
+    Tell every process that deployments changed; call it in the changing transaction.
+    """
+    with transaction.atomic():
+        if not Revision.objects.filter(pk=1).update(number=F("number") + 1):
+            Revision.objects.create(pk=1, number=1)
+        transaction.on_commit(snapshot.refresh)
+
+
+def sync(registry: Registry) -> Synced:
+    """
+    Make the missing rows, switched on, with the registered options as their first values.
+
+    A row that is there already belongs to the admin and is left alone.
+    """
+    with transaction.atomic():
+        known = set(Deployment.objects.values_list("name", flat=True))
+        missing = [registration for registration in registry if registration.name not in known]
+        for registration in missing:
+            _create(registration)
+        orphaned = Deployment.objects.exclude(
+            name__in=[registration.name for registration in registry]
+        )
+        if missing:
+            announce_change()
+        return Synced([r.name for r in missing], list(orphaned.values_list("name", flat=True)))
+
+
+def switch(deployment: Deployment, *, on: bool, endpoint: str | None = None) -> None:
+    """
+    Switch a deployment, or one of its endpoints, on or off.
+    """
+    with transaction.atomic():
+        if endpoint is None:
+            deployment.is_enabled = on
+        else:
+            others = [name for name in deployment.endpoints if name != endpoint]
+            deployment.endpoints = [*others, endpoint] if on else others
+        deployment.save(update_fields=["is_enabled", "endpoints", "updated_at"])
+        announce_change()
+
+
+def _create(registration: Registration) -> Deployment:
+    options = registration.options
+    public_access = isinstance(options.access, str) and options.access in ACCESS
+    deployment = Deployment.objects.create(
+        name=registration.name,
+        path=registration.path,
+        description=options.description,
+        listed=options.listed,
+        access=options.access if public_access else Deployment.Access.GROUPS,
+        endpoints=list(options.endpoints()),
+        config_keys=list(options.config_keys),
+        extra_configurable=list(options.extra_configurable),
+        open_configurable=list(options.open_configurable),
+        strict_config=options.strict_config,
+        validation=options.validation,
+        include_callback_events=options.include_callback_events,
+        stream_log_name_allow_list=_listed(options.stream_log_name_allow_list),
+        playground_type=options.playground_type,
+        astream_events_version=options.astream_events_version,
+        max_batch_size=options.max_batch_size,
+        batch_concurrency=options.batch_concurrency,
+        max_input_bytes=options.max_input_bytes,
+        timeout=options.timeout,
+    )
+    if not public_access:
+        deployment.groups.set(
+            [Group.objects.get_or_create(name=name)[0] for name in options.access]
+        )
+    return deployment
+
+
+def _listed(names: object) -> list[str] | None:
+    return None if names is None else list(names)  # type: ignore[call-overload, no-any-return]

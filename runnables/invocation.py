@@ -1,0 +1,307 @@
+"""
+From a payload to something ready to run: config, schema and run id are settled here, once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from asgiref.sync import sync_to_async
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from runnables import __version__, config_hash
+from runnables.access import CallerRequest
+from runnables.callback_events import CallbackEvents
+from runnables.conf import conf
+from runnables.config import SERVER_OWNED, AcceptedConfig, accept
+from runnables.exceptions import BatchTooLarge, InvalidConfigHash, InvalidInput
+from runnables.snapshot import Served, ServedDeployment
+
+FILTERS = (
+    "include_names",
+    "include_types",
+    "include_tags",
+    "exclude_names",
+    "exclude_types",
+    "exclude_tags",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """
+    One prepared call: nothing is left to check.
+    """
+
+    deployment: ServedDeployment
+    served: Served
+    caller: CallerRequest
+    input: Any
+    config: RunnableConfig
+    run_id: UUID
+    dropped: tuple[str, ...] = ()
+    filters: Mapping[str, list[str]] | None = None
+    events: CallbackEvents | None = None
+
+    @property
+    def runnable(self) -> Runnable[Any, Any]:
+        return self.served.runnable
+
+
+async def prepare(
+    deployment: ServedDeployment,
+    endpoint: str,
+    payload: Any,
+    *,
+    caller: CallerRequest,
+    hash_config: Mapping[str, Any],
+) -> Invocation:
+    """
+    A call of `invoke`, `stream`, `stream_log` or `stream_events`.
+
+    Raises InvalidInput and ConfigNotAllowed, and whatever the deployment's config
+    modifier raises.
+    """
+    served = deployment.served or await deployment.ready()
+    body = _envelope(payload, "input")
+    caller.data = body
+    accepted = _accept([hash_config, body.get("config")], deployment, served, caller)
+    config = await _server_config(accepted.config, deployment, endpoint, caller)
+    call = Invocation(
+        deployment=deployment,
+        served=served,
+        caller=caller,
+        input=served.schemas.input_validator(config)(body["input"]),
+        config=config,
+        run_id=_run_id(config, caller.run_id),
+        dropped=accepted.dropped,
+        filters=_filters(body) if endpoint in ("stream_log", "stream_events") else None,
+    )
+    return _with_callbacks(call, endpoint)
+
+
+async def prepare_batch(
+    deployment: ServedDeployment,
+    payload: Any,
+    *,
+    caller: CallerRequest,
+    hash_config: Mapping[str, Any],
+) -> list[Invocation]:
+    """
+    The calls of one batch, in order.
+
+    Raises BatchTooLarge, and what `prepare` does; `loc` of a bad input begins with
+    `["inputs", i]`.
+    """
+    served = deployment.served or await deployment.ready()
+    body = _envelope(payload, "inputs")
+    caller.data = body
+    inputs = _batch_inputs(body["inputs"], deployment)
+    accepted = [
+        _accept([hash_config, config], deployment, served, caller)
+        for config in _batch_configs(body, len(inputs))
+    ]
+    shared = len(accepted) == 1 and not isinstance(body.get("config"), list)
+    made = [await _server_config(one.config, deployment, "batch", caller) for one in accepted]
+    calls = []
+    for index, value in enumerate(inputs):
+        position = 0 if shared else index
+        config: RunnableConfig = {**made[position]}
+        if shared and index:
+            config.pop("run_id", None)  # one id names one run: the first
+        call = Invocation(
+            deployment=deployment,
+            served=served,
+            caller=caller,
+            input=served.schemas.input_validator(config)(value, loc=("inputs", index)),
+            config=config,
+            run_id=_run_id(config, None if index else caller.run_id),
+            dropped=accepted[position].dropped,
+        )
+        calls.append(_with_callbacks(call, "batch"))
+    return calls
+
+
+def decode_hash(hash_text: str) -> Mapping[str, Any]:
+    """
+    The config in a `/c/{hash}/` path; raises InvalidConfigHash.
+    """
+    try:
+        return config_hash.decode(hash_text) if hash_text else {}
+    except config_hash.BadConfigHash:
+        raise InvalidConfigHash from None
+
+
+async def schema_config(
+    deployment: ServedDeployment, hash_text: str, owner: str = ""
+) -> RunnableConfig:
+    """
+    The effective config of a schema request: the hash alone, without the modifier.
+    """
+    served = deployment.served or await deployment.ready()
+    return accept([decode_hash(hash_text)], deployment, served.schemas, owner=owner).config
+
+
+def _envelope(payload: Any, required: str) -> dict[str, Any]:
+    if not isinstance(payload, dict):
+        raise InvalidInput(
+            [{"type": "dict_type", "loc": [], "msg": "The body should be a JSON object"}]
+        )
+    if required not in payload:
+        raise InvalidInput([{"type": "missing", "loc": [required], "msg": "Field required"}])
+    kwargs = payload.get("kwargs")
+    # LangChain.js sends a list of them with a batch; they are ignored anyway.
+    if required == "input" and kwargs is not None and not isinstance(kwargs, dict):
+        raise InvalidInput(
+            [{"type": "dict_type", "loc": ["kwargs"], "msg": "kwargs should be an object"}]
+        )
+    return payload
+
+
+def _batch_inputs(inputs: Any, deployment: ServedDeployment) -> list[Any]:
+    if not isinstance(inputs, list):
+        raise InvalidInput(
+            [{"type": "list_type", "loc": ["inputs"], "msg": "inputs should be a list"}]
+        )
+    if len(inputs) > deployment.max_batch_size:
+        raise BatchTooLarge(
+            f"This batch has {len(inputs)} inputs; the deployment takes {deployment.max_batch_size} at most."
+        )
+    return inputs
+
+
+def _batch_configs(body: Mapping[str, Any], inputs: int) -> list[Any]:
+    configs = body.get("config")
+    if configs is None or isinstance(configs, dict):
+        return [configs]
+    if not isinstance(configs, list):
+        raise InvalidInput(
+            [
+                {
+                    "type": "list_type",
+                    "loc": ["config"],
+                    "msg": "config should be an object or a list of them",
+                }
+            ]
+        )
+    if len(configs) != inputs:
+        error = InvalidInput([{"type": "value_error", "loc": ["config"], "msg": ""}])
+        error.message = error.detail = (
+            f"There are {inputs} inputs, but {len(configs)} configs: give one for each, or one object."
+        )
+        raise error
+    return configs
+
+
+def _accept(
+    sent: list[Any], deployment: ServedDeployment, served: Served, caller: CallerRequest
+) -> AcceptedConfig:
+    if not any(sent) and all(config is None or isinstance(config, dict) for config in sent):
+        return AcceptedConfig({})
+    return accept(sent, deployment, served.schemas, owner=caller.principal)
+
+
+async def _server_config(
+    accepted: RunnableConfig, deployment: ServedDeployment, endpoint: str, caller: CallerRequest
+) -> RunnableConfig:
+    """
+    The accepted config with all that the server adds: a new dict, never shared.
+    """
+    config: RunnableConfig = {**accepted}
+    _write_identity(config, deployment, caller)
+    if deployment.options.per_req_config_modifier:
+        config = await _modified(config, deployment.options.per_req_config_modifier, caller)
+    config["metadata"] = {
+        **(config.get("metadata") or {}),
+        "__useragent": caller.http.META.get("HTTP_USER_AGENT", ""),
+        "__langserve_version": __version__,
+        "__langserve_endpoint": endpoint,
+    }
+    if deployment.run_name:
+        config["run_name"] = deployment.run_name
+    return config
+
+
+def _write_identity(
+    config: RunnableConfig, deployment: ServedDeployment, caller: CallerRequest
+) -> None:
+    """
+    Give the runnable the server-owned ids that it declares; callers cannot send them.
+    """
+    served = deployment.served
+    wanted = SERVER_OWNED & served.schemas.declared if served else frozenset()
+    if not wanted or not caller.user.is_authenticated:
+        return
+    identity = {"user_id": str(caller.user.pk), "username": caller.user.get_username()}
+    values = {name: value for name, value in identity.items() if name in wanted}
+    config["configurable"] = {**config.get("configurable", {}), **values}
+
+
+async def _modified(config: RunnableConfig, modifier: Any, caller: CallerRequest) -> RunnableConfig:
+    if not inspect.iscoroutinefunction(modifier):
+        # It may ask the database, as ordinary Django code does.
+        modifier = sync_to_async(modifier)
+    modified = await modifier(config, caller)
+    if not isinstance(modified, dict):
+        raise TypeError(
+            f"per_req_config_modifier returned {type(modified).__name__}, not a config dict"
+        )
+    return {**modified}  # type: ignore[typeddict-item]
+
+
+def _run_id(config: RunnableConfig, chosen: UUID | None) -> UUID:
+    """
+    The run id from the config, else from the header, else a new one; also put into the config.
+    """
+    run_id = config.get("run_id") or chosen or uuid4()
+    config["run_id"] = run_id if isinstance(run_id, UUID) else UUID(str(run_id))
+    return config["run_id"]
+
+
+def _filters(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    filters = {}
+    for name in FILTERS:
+        value = body.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise InvalidInput(
+                [{"type": "list_type", "loc": [name], "msg": f"{name} should be a list of texts"}]
+            )
+        filters[name] = value
+    return filters
+
+
+def _with_callbacks(call: Invocation, endpoint: str) -> Invocation:
+    """
+    The call with the handlers of this site, of this deployment, and its own event recorder.
+    """
+    if call.deployment.include_callback_events and endpoint in ("invoke", "batch"):
+        call = replace(call, events=CallbackEvents())
+    handlers: list[BaseCallbackHandler] = [call.events] if call.events else []
+    handlers += [handler for make in conf.callbacks if (handler := make(call))]
+    if call.deployment.options.callbacks:
+        made = call.deployment.options.callbacks(call.caller)
+        handlers += made if isinstance(made, list) else [made]
+    for metadata in conf.run_metadata:
+        call.config["metadata"].update(metadata(call))
+    if handlers:
+        call.config["callbacks"] = _joined(call.config.get("callbacks"), handlers)
+    return call
+
+
+def _joined(existing: Any, handlers: list[BaseCallbackHandler]) -> Any:
+    """
+    A new list, or a copied manager: callbacks are never shared between requests.
+    """
+    if existing is None or isinstance(existing, list):
+        return [*(existing or ()), *handlers]
+    manager = existing.copy()
+    for handler in handlers:
+        manager.add_handler(handler)
+    return manager

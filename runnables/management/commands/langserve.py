@@ -1,0 +1,332 @@
+"""
+manage.py langserve sync | list | check | invoke | enable | disable | token create | token revoke
+
+`--json` prints one object per line. Exit codes: 0 done, 1 failed, 2 wrong usage,
+3 unhealthy (`check`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.handlers.asgi import ASGIRequest
+from django.core.management.base import BaseCommand, CommandError
+
+from runnables import deployments, problems, runtime, snapshot
+from runnables.access import CallerRequest
+from runnables.codec import strict
+from runnables.exceptions import ServingError
+from runnables.invocation import prepare
+from runnables.models import ApiToken, Deployment
+from runnables.paths import normalize
+from runnables.payload import BadPayload, parse
+from runnables.pool import use_pool_of_ours
+from runnables.registry import ENDPOINTS, default_registry
+from runnables.snapshot import ServedDeployment
+
+UNHEALTHY = 3
+
+
+class Command(BaseCommand):
+    help = "Deploy registered runnables, look after them, and give out tokens."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="action", required=True)
+
+        def command(name: str, handler: Callable[..., None], text: str) -> ArgumentParser:
+            sub = commands.add_parser(name, help=text)
+            sub.set_defaults(handler=handler)
+            sub.add_argument(
+                "--json", action="store_true", dest="as_json", help="one JSON object per line"
+            )
+            return sub
+
+        command("sync", self.sync, "make the missing deployments")
+        command("list", self.list, "show all deployments")
+        check = command(
+            "check", self.check_deployments, "build every deployment and say what is wrong"
+        )
+        check.add_argument(
+            "--live", action="store_true", help="call each, and say whether it streams"
+        )
+        check.add_argument("--input", help="JSON or @file, for --live")
+        check.add_argument("paths", nargs="*", metavar="PATH")
+        invoke = command("invoke", self.invoke, "call a deployment")
+        invoke.add_argument("path", metavar="PATH")
+        invoke.add_argument("--input", required=True, help="JSON, or @file")
+        invoke.add_argument("--stream", action="store_true", help="print chunks as they come")
+        for name, on in (("enable", True), ("disable", False)):
+            switch = command(name, self.switch, f"{name} a deployment or one of its endpoints")
+            switch.set_defaults(on=on)
+            switch.add_argument("path", metavar="PATH")
+            switch.add_argument("--endpoint", choices=ENDPOINTS)
+        self._add_token_commands(commands)
+
+    def _add_token_commands(self, commands: Any) -> None:
+        token = commands.add_parser("token", help="create or revoke API tokens")
+        actions = token.add_subparsers(dest="token_action", required=True)
+        create = actions.add_parser("create", help="a new token, shown once")
+        create.add_argument("username", metavar="USERNAME")
+        create.add_argument(
+            "--create-user", action="store_true", help="make the user if there is none"
+        )
+        create.add_argument("--name", default="", help="what it is for")
+        create.set_defaults(handler=self.create_token)
+        revoke = actions.add_parser("revoke", help="end a token at once")
+        revoke.add_argument(
+            "token", metavar="TOKEN", help="the token itself, or all those of --user", nargs="?"
+        )
+        revoke.add_argument("--user", help="revoke all tokens of this user")
+        revoke.set_defaults(handler=self.revoke_token)
+        for sub in (create, revoke):
+            sub.add_argument(
+                "--json", action="store_true", dest="as_json", help="one JSON object per line"
+            )
+
+    def handle(self, *args: Any, handler: Callable[..., None], **options: Any) -> None:
+        handler(**options)
+
+    def say(self, text: str, as_json: bool, **fields: Any) -> None:
+        self.stdout.write(json.dumps(fields) if as_json else text)
+
+    def sync(self, *, as_json: bool, **_: Any) -> None:
+        done = deployments.sync(default_registry)
+        for name in done.created:
+            self.say(f"created {name}", as_json, created=name)
+        for name in done.orphaned:
+            self.say(f"{name}: its code is gone; the row is kept", as_json, orphaned=name)
+        if not (done.created or done.orphaned or as_json):
+            self.stdout.write(f"nothing to do: {len(default_registry)} registered, all deployed")
+
+    def list(self, *, as_json: bool, **_: Any) -> None:
+        rows = list(Deployment.objects.prefetch_related("groups"))
+        for row in rows:
+            state = "on" if row.is_enabled else "off"
+            if row.name not in default_registry:
+                state = "code gone"
+            access = row.access
+            if access == Deployment.Access.GROUPS:
+                access = "groups " + ", ".join(sorted(group.name for group in row.groups.all()))
+            self.say(
+                f"/{row.path:<24} {row.name:<24} {state:<10} {access}",
+                as_json,
+                path=f"/{row.path}",
+                name=row.name,
+                state=state,
+                access=access,
+                endpoints=row.endpoints,
+            )
+        if not rows and not as_json:
+            self.stdout.write("no deployments; run `manage.py langserve sync`")
+
+    def check_deployments(
+        self, *, live: bool, paths: list[str], as_json: bool, **options: Any
+    ) -> None:
+        snapshot.refresh()
+        chosen = [_served(path) for path in paths] or snapshot.all_deployments()
+        healthy = [
+            self._check_one(deployment, live, options["input"], as_json) for deployment in chosen
+        ]
+        if not all(healthy):
+            sys.exit(UNHEALTHY)
+
+    def _check_one(
+        self, deployment: ServedDeployment, live: bool, given: str | None, as_json: bool
+    ) -> bool:
+        try:
+            served = deployment.build()
+            served.schemas.input_schema({})
+            text, fields = "builds", {}
+            if live:
+                value = (
+                    _json_or_file(given)
+                    if given
+                    else _example(json.loads(served.schemas.input_schema({})))
+                )
+                text, fields = asyncio.run(_live_check(deployment, value))
+        except Exception as error:  # noqa: BLE001 - whatever a runnable raises is the finding
+            problem = problems.public_error(error, error_detail="message")
+            # At the operator's own terminal the cause may be shown.
+            reason = str(error.__cause__ or "") or f"{problem.message} {problem.detail}"
+            self.say(
+                f"FAIL /{deployment.path}: {reason}",
+                as_json,
+                path=f"/{deployment.path}",
+                ok=False,
+                error=reason,
+            )
+            return False
+        self.say(
+            f"ok   /{deployment.path}: {text}",
+            as_json,
+            path=f"/{deployment.path}",
+            ok=True,
+            **fields,
+        )
+        return True
+
+    def invoke(self, *, path: str, stream: bool, as_json: bool, **options: Any) -> None:
+        snapshot.refresh()
+        deployment = _served(path)
+        value = _json_or_file(options["input"])
+        try:
+            asyncio.run(
+                self._stream(deployment, value) if stream else self._invoke(deployment, value)
+            )
+        except ServingError as error:
+            raise CommandError(error.message) from None
+
+    async def _invoke(self, deployment: ServedDeployment, value: Any) -> None:
+        use_pool_of_ours()
+        call = await prepare(
+            deployment, "invoke", {"input": value}, caller=_operator(), hash_config={}
+        )
+        self.stdout.write(strict.dumps(await runtime.invoke(call)).decode())
+
+    async def _stream(self, deployment: ServedDeployment, value: Any) -> None:
+        use_pool_of_ours()
+        call = await prepare(
+            deployment, "stream", {"input": value}, caller=_operator(), hash_config={}
+        )
+        with runtime.under_way(call):
+            async for chunk in runtime.stream(call):
+                self.stdout.write(chunk.decode())
+                self.stdout.flush()
+
+    def switch(self, *, path: str, on: bool, endpoint: str | None, as_json: bool, **_: Any) -> None:
+        row = Deployment.objects.filter(path=_stored_path(path)).first()
+        if row is None:
+            raise CommandError(
+                f"there is no deployment at {path}; `manage.py langserve list` shows all"
+            )
+        deployments.switch(row, on=on, endpoint=endpoint)
+        what = f"{endpoint} of /{row.path}" if endpoint else f"/{row.path}"
+        state = "on" if on else "off"
+        self.say(f"{what} is {state}", as_json, path=f"/{row.path}", endpoint=endpoint, state=state)
+
+    def create_token(
+        self, *, username: str, create_user: bool, name: str, as_json: bool, **_: Any
+    ) -> None:
+        users = get_user_model().objects
+        user = users.filter(**{get_user_model().USERNAME_FIELD: username}).first()
+        if user is None and not create_user:
+            raise CommandError(f"there is no user {username!r}; add --create-user to make one")
+        if user is None:
+            user = users.create_user(username, password=secrets.token_urlsafe(24))  # type: ignore[attr-defined]
+        _, token = ApiToken.objects.create(user, name=name)
+        self.say(
+            f"{token}\nIt is shown only now. Send it as: Authorization: Bearer <token>",
+            as_json,
+            username=username,
+            token=token,
+        )
+
+    def revoke_token(self, *, token: str | None, user: str | None, as_json: bool, **_: Any) -> None:
+        from knox.crypto import hash_token  # noqa: PLC0415 - it reads settings when imported
+
+        if bool(token) == bool(user):
+            raise CommandError("give either a token or --user")
+        tokens = ApiToken.objects.all()
+        if token:
+            tokens = tokens.filter(digest=hash_token(token))
+        else:
+            tokens = tokens.filter(**{f"user__{get_user_model().USERNAME_FIELD}": user})
+        count, _ = tokens.delete()
+        if not count:
+            raise CommandError("there is no such token")
+        self.say(f"revoked {count}", as_json, revoked=count)
+
+
+async def _live_check(deployment: ServedDeployment, value: Any) -> tuple[str, dict[str, Any]]:
+    """
+    Stream it once: how many chunks came, and when the first.
+    """
+    use_pool_of_ours()
+    call = await prepare(deployment, "stream", {"input": value}, caller=_operator(), hash_config={})
+    started = time.monotonic()
+    times: list[float] = []
+    with runtime.under_way(call):
+        async for _ in runtime.stream(call):
+            times.append(time.monotonic() - started)
+    streams = len(times) > 1
+    seconds = time.monotonic() - started
+    text = f"{len(times)} chunks in {seconds:.2f} s: {'streams' if streams else 'does not stream'}"
+    first = round(times[0], 3) if times else None
+    return text, {
+        "chunks": len(times),
+        "streams": streams,
+        "seconds": round(seconds, 3),
+        "first": first,
+    }
+
+
+def _operator() -> CallerRequest:
+    """
+    Whoever sits at the terminal: past the gate, known to no database.
+    """
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    return CallerRequest(ASGIRequest(scope, BytesIO()))
+
+
+def _served(path: str) -> ServedDeployment:
+    try:
+        return snapshot.find(_stored_path(path))
+    except ServingError:
+        raise CommandError(
+            f"nothing is served at {path}; `manage.py langserve list` shows all"
+        ) from None
+
+
+def _stored_path(path: str) -> str:
+    try:
+        return normalize(path)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+
+def _json_or_file(given: str) -> Any:
+    try:
+        text = Path(given[1:]).read_bytes() if given.startswith("@") else given.encode()
+        return parse(text)
+    except BadPayload as error:
+        raise CommandError(f"--input: {error.message}") from None
+    except OSError as error:
+        raise CommandError(f"--input: {error}") from None
+
+
+def _example(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
+    """
+    The simplest value that fits a JSON Schema, for a first call.
+    """
+    definitions = definitions if definitions is not None else schema.get("$defs", {})
+    if "default" in schema:
+        return schema["default"]
+    if "$ref" in schema:
+        return _example(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
+    if options := schema.get("enum") or schema.get("examples"):
+        return options[0]
+    for union in ("anyOf", "oneOf", "allOf"):
+        if schema.get(union):
+            return _example(schema[union][0], definitions)
+    kind = schema.get("type")
+    if kind == "object":
+        wanted = schema.get("required", [])
+        return {
+            name: _example(schema.get("properties", {}).get(name, {}), definitions)
+            for name in wanted
+        }
+    if kind == "array" and "messages" in str(schema.get("title", "")).lower():
+        return [{"type": "human", "content": "Hello"}]
+    return {"string": "Hello", "integer": 1, "number": 1.0, "boolean": True, "array": []}.get(
+        str(kind)
+    )

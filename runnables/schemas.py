@@ -1,0 +1,139 @@
+"""
+Input, output and config schemas of one runnable, compiled once per effective config.
+
+A chat model's input schema costs 63 ms to build: what does not depend on the caller is
+kept for good, what does is kept for the configs seen last.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import orjson
+from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import BaseModel, RootModel, ValidationError
+
+from runnables.exceptions import InvalidInput
+from runnables.validation import InputValidator, public_errors
+
+# Different effective configs kept per deployment; each may hold a compiled schema.
+KEPT_CONFIGS = 64
+
+
+class Schemas:
+    """
+    The schemas of `runnable`; `input_schema` and `output_schema` override its own guess.
+
+    An override is a pydantic model or any type, or a JSON Schema as a dict (then it is
+    published, and input is passed on as it was sent).
+    """
+
+    def __init__(
+        self,
+        runnable: Runnable[Any, Any],
+        *,
+        config_keys: Sequence[str],
+        mode: str = "strict",
+        input_schema: Any = None,
+        output_schema: Any = None,
+    ) -> None:
+        self._runnable = runnable
+        self._config_keys = list(config_keys)
+        self._mode = "off" if isinstance(input_schema, dict) else mode
+        self._input_schema = input_schema
+        self._output_schema = output_schema
+        self._kept: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
+
+    @cached_property
+    def declared(self) -> frozenset[str]:
+        """
+        The `configurable` ids that the runnable itself declares.
+        """
+        return frozenset(spec.id for spec in self._runnable.config_specs)
+
+    def input_validator(self, config: RunnableConfig) -> InputValidator:
+        return self._per_config("validator", config, self._make_validator)  # type: ignore[no-any-return]
+
+    def input_schema(self, config: RunnableConfig) -> bytes:
+        """
+        JSON Schema of the input under this config, as JSON.
+        """
+        return self._per_config("input", config, lambda c: _json_schema(self._input_model(c)))  # type: ignore[no-any-return]
+
+    def output_schema(self, config: RunnableConfig) -> bytes:
+        """
+        JSON Schema of the output under this config, as JSON.
+        """
+        return self._per_config("output", config, lambda c: _json_schema(self._output_model(c)))  # type: ignore[no-any-return]
+
+    @cached_property
+    def config_schema(self) -> bytes:
+        """
+        JSON Schema of the config that callers may send, as JSON.
+        """
+        return _json_schema(self._config_model)
+
+    def accept_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        The part of a caller's config that this runnable takes, checked; the rest is not in it.
+
+        Raises InvalidInput with `loc` relative to the config.
+        """
+        try:
+            accepted = self._config_model.model_validate(config)
+        except ValidationError as error:
+            raise InvalidInput(public_errors(error)) from None
+        return accepted.model_dump(exclude_unset=True)
+
+    @cached_property
+    def _config_model(self) -> type[BaseModel]:
+        # Compiled graphs override `config_schema` only to say that they deprecated it.
+        if type(self._runnable).__module__.startswith("langgraph."):
+            return Runnable.config_schema(self._runnable, include=self._config_keys)
+        return self._runnable.config_schema(include=self._config_keys)
+
+    def _make_validator(self, config: RunnableConfig) -> InputValidator:
+        model = self._input_model(config) if self._mode != "off" else RootModel[Any]
+        return InputValidator(_as_model(model), mode=self._mode)
+
+    def _input_model(self, config: RunnableConfig) -> Any:
+        return self._input_schema or self._runnable.get_input_schema(config)
+
+    def _output_model(self, config: RunnableConfig) -> Any:
+        return self._output_schema or self._runnable.get_output_schema(config)
+
+    def _per_config(self, what: str, config: RunnableConfig, make: Any) -> Any:
+        key = (what, self._fingerprint(config))
+        if key in self._kept:
+            return self._kept[key]
+        value = self._kept[key] = make(config)
+        while len(self._kept) > 3 * KEPT_CONFIGS:
+            self._kept.popitem(last=False)
+        return value
+
+    def _fingerprint(self, config: RunnableConfig) -> bytes:
+        """
+        What the schemas depend on: the values given to fields that the runnable declares.
+        """
+        given = config.get("configurable")
+        if not given or not self.declared:
+            return b""
+        values = {key: value for key, value in given.items() if key in self.declared}
+        return orjson.dumps(
+            values, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+        )
+
+
+def _as_model(schema: Any) -> type[BaseModel]:
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return schema
+    return RootModel[schema]
+
+
+def _json_schema(schema: Any) -> bytes:
+    if isinstance(schema, dict):
+        return orjson.dumps(schema)
+    return orjson.dumps(_as_model(schema).model_json_schema())

@@ -1,0 +1,52 @@
+"""
+The same doors for Django's own resolver: the Django test client, `reverse()` and sites
+that run Django's handler. `runnables.handler` does not ask it.
+"""
+
+from django.urls import path, re_path
+from django.urls.resolvers import URLPattern
+
+from runnables import views
+from runnables.views import DeploymentView
+
+app_name = "langserve"
+
+VIEWS: dict[str, type[DeploymentView]] = {
+    view.endpoint: view
+    for view in (
+        views.InvokeView,
+        views.BatchView,
+        views.InputSchemaView,
+        views.OutputSchemaView,
+        views.ConfigSchemaView,
+        views.CancelRunView,
+    )
+}
+
+
+def _patterns(endpoint: str, view: type[DeploymentView]) -> list[URLPattern]:
+    base = r"^(?:(?P<path>[^/].*?)/)??"
+    if endpoint == "cancel":
+        return [
+            re_path(
+                rf"{base}runs/(?P<run_id>[^/]+)/cancel/?$",
+                view.as_view(),
+                {"path": ""},
+                name=endpoint,
+            )
+        ]
+    return [
+        re_path(
+            rf"{base}c/(?P<config_hash>[^/]*)/{endpoint}/?$",
+            view.as_view(),
+            {"path": ""},
+            name=f"{endpoint}_with_config",
+        ),
+        re_path(rf"{base}{endpoint}/?$", view.as_view(), {"path": ""}, name=endpoint),
+    ]
+
+
+urlpatterns = [
+    path("deployments/", views.DeploymentListView.as_view(), name="deployments"),
+    *(pattern for endpoint, view in VIEWS.items() for pattern in _patterns(endpoint, view)),
+]

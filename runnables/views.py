@@ -1,0 +1,363 @@
+"""
+The DRF doors: invoke, batch, schemas, cancel and the list of deployments.
+
+DRF's policies run inline: DRF itself is synchronous and would take a thread per request.
+`access.admit` stands in for its authentication and permission classes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.datastructures import MultiValueDict
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from runnables import access, database, problems, running, runtime, snapshot
+from runnables.codec import strict, tolerant
+from runnables.conf import conf
+from runnables.exceptions import (
+    CsrfFailed,
+    PayloadRefused,
+    UnknownEndpoint,
+    UnknownRun,
+    WrongMethod,
+)
+from runnables.invocation import Invocation, decode_hash, prepare, prepare_batch, schema_config
+from runnables.models import CancelRequest
+from runnables.payload import BadPayload, parse
+
+JSON = "application/json"
+
+
+class JsonRequest(Request):
+    """
+    A request whose body is JSON whatever its Content-Type says, within the deployment's limits.
+    """
+
+    limits: Any = None
+
+    def _load_data_and_files(self) -> None:
+        try:
+            data = parse(self._request.read(), self.limits)
+        except BadPayload as error:
+            raise PayloadRefused(error.message, code=error.code, status=error.status) from None
+        self._data = self._full_data = data
+        self._files = MultiValueDict()
+
+
+class AsyncView(APIView):
+    """
+    An APIView whose handlers and policies are coroutines, and whose errors are `problems`.
+    """
+
+    run_id: UUID | None = None
+    error_detail = "none"
+    served_name = ""
+
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.args, self.kwargs, self.headers = args, kwargs, {}
+        try:
+            await snapshot.loaded()
+            handler = self._handler(request)
+            self.request = await self.admit(request)
+            return await handler(self.request)
+        except Exception as error:  # noqa: BLE001 - translated in one place
+            return self.handle_exception(error)
+
+    async def admit(self, request: HttpRequest) -> Request:
+        """
+        The request as DRF knows it, its caller known and let in.
+        """
+        caller = await access.identify(request)
+        return self._known(JsonRequest(request), caller)
+
+    def handle_exception(self, error: Exception) -> HttpResponse:
+        problems.log(error, run_id=self.run_id, deployment=self.served_name)
+        public = problems.public_error(error, error_detail=self.error_detail)
+        return problems.response(public, self.run_id)
+
+    def _known(self, request: Request, caller: access.CallerRequest) -> Request:
+        request._user, request._auth = caller.user, caller.auth
+        self.caller = caller
+        return request
+
+    def _handler(self, request: HttpRequest) -> Callable[[Request], Any]:
+        name = (request.method or "").lower()
+        if name == "options":
+            return self._allowed
+        handler = getattr(self, name, None) if name in self.http_method_names else None
+        if handler is None:
+            raise WrongMethod(", ".join(self.allowed_methods))
+        return handler  # type: ignore[no-any-return]
+
+    async def _allowed(self, request: Request) -> HttpResponse:
+        return HttpResponse(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
+
+
+class DeploymentView(AsyncView):
+    """
+    One endpoint of one deployment. URL arguments: `path`, and perhaps `config_hash`.
+    """
+
+    endpoint = ""
+
+    async def admit(self, request: HttpRequest) -> Request:
+        deployment = self.deployment = snapshot.find(self.kwargs["path"])
+        self.error_detail, self.served_name = deployment.error_detail, deployment.name
+        require_endpoint(deployment, self.endpoint, self.kwargs.get("config_hash"))
+        caller = await access.admit(request, deployment)
+        served = deployment.served or await deployment.ready()
+        wrapped = JsonRequest(request)
+        wrapped.limits = served.limits
+        return self._known(wrapped, caller)
+
+    async def _prepare(self, request: Request) -> Invocation:
+        call = await prepare(
+            self.deployment,
+            self.endpoint,
+            request.data,
+            caller=self.caller,
+            hash_config=decode_hash(self.kwargs.get("config_hash") or ""),
+        )
+        self.run_id = call.run_id
+        return call
+
+
+class InvokeView(DeploymentView):
+    """
+    Call a deployment once and return its whole output.
+    """
+
+    endpoint = "invoke"
+
+    async def post(self, request: Request) -> HttpResponse:
+        call = await self._prepare(request)
+        output = call.served.encoder.dumps(await runtime.invoke(call))
+        events = b""
+        if call.events:
+            events = b',"callback_events":' + tolerant.dumps(call.events.events)
+        metadata = f',"metadata":{{"run_id":"{call.run_id}","feedback_tokens":[]}}'.encode()
+        return _answer(b'{"output":' + output + events + metadata + b"}", call)
+
+
+class BatchView(DeploymentView):
+    """
+    Call a deployment on each of a list of inputs. `return_exceptions` in the body asks for
+    what could be had: then `errors` stands beside `output`, and either has null where the
+    other has something.
+    """
+
+    endpoint = "batch"
+
+    async def post(self, request: Request) -> HttpResponse:
+        payload = request.data
+        calls = await prepare_batch(
+            self.deployment,
+            payload,
+            caller=self.caller,
+            hash_config=decode_hash(self.kwargs.get("config_hash") or ""),
+        )
+        if not calls:
+            return HttpResponse(
+                b'{"output":[],"metadata":{"responses":[],"run_ids":[]}}', content_type=JSON
+            )
+        self.run_id = calls[0].run_id
+        partial = payload.get("return_exceptions") is True
+        outputs = await runtime.batch(calls, return_exceptions=partial)
+        fields = [
+            b'"output":' + calls[0].served.encoder.dumps([_or_none(output) for output in outputs])
+        ]
+        if partial:
+            fields.append(b'"errors":' + strict.dumps(self._errors(calls, outputs)))
+        if calls[0].events:
+            fields.append(
+                b'"callback_events":'
+                + tolerant.dumps([call.events.events for call in calls if call.events])
+            )
+        fields.append(b'"metadata":' + _batch_metadata(calls))
+        return _answer(b"{" + b",".join(fields) + b"}", calls[0])
+
+    def _errors(self, calls: list[Invocation], outputs: list[Any]) -> list[Any]:
+        errors = []
+        for call, output in zip(calls, outputs, strict=True):
+            if isinstance(output, Exception):
+                problems.log(output, run_id=call.run_id, deployment=self.served_name)
+                public = problems.public_error(output, error_detail=self.error_detail)
+                errors.append(problems.stream_event(public, call.run_id))
+            else:
+                errors.append(None)
+        return errors
+
+
+class SchemaView(DeploymentView):
+    async def get(self, request: Request) -> HttpResponse:
+        config = await schema_config(
+            self.deployment, self.kwargs.get("config_hash") or "", self.caller.principal
+        )
+        served = await self.deployment.ready()
+        return HttpResponse(self.schema(served.schemas, config), content_type=JSON)
+
+    def schema(self, schemas: Any, config: Any) -> bytes:
+        raise NotImplementedError
+
+
+class InputSchemaView(SchemaView):
+    """
+    JSON Schema of a deployment's input.
+    """
+
+    endpoint = "input_schema"
+
+    def schema(self, schemas: Any, config: Any) -> bytes:
+        return schemas.input_schema(config)  # type: ignore[no-any-return]
+
+
+class OutputSchemaView(SchemaView):
+    """
+    JSON Schema of a deployment's output.
+    """
+
+    endpoint = "output_schema"
+
+    def schema(self, schemas: Any, config: Any) -> bytes:
+        return schemas.output_schema(config)  # type: ignore[no-any-return]
+
+
+class ConfigSchemaView(SchemaView):
+    """
+    JSON Schema of the config that callers may send.
+    """
+
+    endpoint = "config_schema"
+
+    def schema(self, schemas: Any, config: Any) -> bytes:
+        return schemas.config_schema  # type: ignore[no-any-return]
+
+
+class CancelRunView(DeploymentView):
+    """
+    Stop a run by its id, in whatever process it is going on. Only whoever started it may;
+    for a run started anonymously, knowing its id is the right to.
+    """
+
+    endpoint = "cancel"
+
+    async def post(self, request: Request) -> HttpResponse:
+        try:
+            run_id = UUID(self.kwargs["run_id"])
+        except ValueError:
+            raise UnknownRun from None
+        call = running.find(run_id)
+        if call is None:
+            await _cancel_elsewhere(run_id, self.caller.principal)
+        elif call.principal != self.caller.principal:
+            raise UnknownRun
+        else:
+            call.cancel()
+        return HttpResponse(
+            orjson.dumps({"run_id": str(run_id), "status": "cancelled"}), content_type=JSON
+        )
+
+
+class DeploymentListView(AsyncView):
+    """
+    The deployments that the caller may use.
+    """
+
+    async def get(self, request: Request) -> HttpResponse:
+        allowed = await database.query(
+            lambda: access.may_list(self.caller, snapshot.all_deployments())
+        )
+        content = [
+            {
+                "name": deployment.name,
+                "path": f"{request._request.path[: -len('deployments/')].rstrip('/')}/{deployment.path}",
+                "description": deployment.values["description"],
+                "endpoints": sorted(deployment.endpoints),
+                "access": deployment.access,
+                "playground_type": deployment.values["playground_type"],
+            }
+            for deployment in sorted(allowed, key=lambda one: one.path)
+        ]
+        return HttpResponse(orjson.dumps(content), content_type=JSON)
+
+
+def require_endpoint(
+    deployment: snapshot.ServedDeployment, endpoint: str, config_hash: str | None
+) -> None:
+    """
+    Raise UnknownEndpoint where this endpoint, or config in the path, is switched off.
+    """
+    if endpoint != "cancel" and endpoint not in deployment.endpoints:
+        raise UnknownEndpoint
+    if config_hash is not None and "config_hashes" not in deployment.endpoints:
+        raise UnknownEndpoint
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """
+    Django's own CSRF failures, in the site's one error body.
+    """
+    return problems.response(CsrfFailed(f"CSRF check failed: {reason}"))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """
+    Anything that no route knows, in the site's one error body.
+    """
+    return problems.response(UnknownEndpoint())
+
+
+async def _cancel_elsewhere(run_id: UUID, principal: str) -> None:
+    """
+    Leave word for the other processes and wait until one has taken it; raises UnknownRun.
+    """
+    await database.query(
+        lambda: CancelRequest.objects.update_or_create(
+            run_id=run_id, defaults={"principal": principal, "done": False}
+        )
+    )
+    mine = CancelRequest.objects.filter(run_id=run_id)
+    deadline = time.monotonic() + 2 * conf.poll_seconds + 0.5
+    try:
+        while time.monotonic() < deadline:
+            await asyncio.sleep(conf.poll_seconds / 2 or 0.1)
+            if await database.query(mine.filter(done=True).exists):
+                return
+        raise UnknownRun
+    finally:
+        await database.query(mine.delete)
+
+
+def _answer(content: bytes, call: Invocation) -> HttpResponse:
+    response = HttpResponse(content, content_type=JSON)
+    response["X-Run-Id"] = str(call.run_id)
+    if call.dropped:
+        response["X-Dropped-Config"] = dropped_header(call.dropped)
+    return response
+
+
+def dropped_header(dropped: tuple[str, ...]) -> str:
+    """
+    Names of dropped config keys, safe to stand in a header.
+    """
+    text = ", ".join(dropped)[:1000]
+    return "".join(mark if " " <= mark <= "~" else "?" for mark in text)
+
+
+def _or_none(output: Any) -> Any:
+    return None if isinstance(output, Exception) else output
+
+
+def _batch_metadata(calls: list[Invocation]) -> bytes:
+    run_ids = [str(call.run_id) for call in calls]
+    responses = [{"run_id": run_id, "feedback_tokens": []} for run_id in run_ids]
+    return orjson.dumps({"responses": responses, "run_ids": run_ids})

@@ -1,0 +1,115 @@
+"""
+A site in this process: `site.serve(...)` deploys a runnable, `site.post(...)` calls it
+through the same ASGI application that uvicorn runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from knox.settings import knox_settings
+
+from runnables import database, deployments, snapshot
+from runnables.asgi import get_asgi_application
+from runnables.models import ApiToken, Deployment
+from runnables.registry import default_registry
+
+
+class Site:
+    """
+    What a test needs of the site. Tests are plain functions: each call runs its own loop.
+    """
+
+    def __init__(self) -> None:
+        self.application = get_asgi_application()
+
+    def serve(
+        self, name: str, runnable: Any, *, access: Any = "public", **options: Any
+    ) -> Deployment:
+        default_registry.register(name, runnable, access=access, **options)
+        deployments.sync(default_registry)
+        snapshot.refresh()
+        return Deployment.objects.get(name=name)
+
+    def change(self, name: str, **values: Any) -> None:
+        Deployment.objects.filter(name=name).update(**values)
+        deployments.announce_change()
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return asyncio.run(self._request(method, path, **options))
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        if body is not None:
+            options["json"] = body
+        return self.request("POST", path, **options)
+
+    def invoke(self, path: str, value: Any, **options: Any) -> Any:
+        response = self.post(f"{path}/invoke", {"input": value}, **options)
+        assert response.status_code == 200, response.text
+        return response.json()["output"]
+
+    def user(self, name: str, **fields: Any) -> Any:
+        return get_user_model().objects.create_user(name, password="a password for tests", **fields)
+
+    def token(self, user: Any, **fields: Any) -> dict[str, str]:
+        """
+        Headers of a request by this user.
+        """
+        _, token = ApiToken.objects.create(user, **fields)
+        return {"Authorization": f"{knox_settings.AUTH_HEADER_PREFIX} {token}"}
+
+    def session(self, user: Any, *, csrf: bool = True) -> dict[str, str]:
+        """
+        Headers of a request from this user's browser, with or without the CSRF header.
+        """
+        client = Client()
+        client.force_login(user)
+        client.get("/admin/login/")
+        cookies = {name: morsel.value for name, morsel in client.cookies.items()}
+        cookies.setdefault("csrftoken", "0123456789abcdef0123456789abcdef")
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+        return {**headers, "X-CSRFToken": cookies["csrftoken"]} if csrf else headers
+
+    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(self.application, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.request(method, path, **options)
+
+
+@pytest.fixture
+def site(transactional_db: None) -> Iterator[Site]:
+    registered = list(default_registry)
+    default_registry.clear()
+    snapshot.forget()
+    yield Site()
+    database.close()
+    snapshot.forget()
+    default_registry.clear()
+    for registration in registered:
+        default_registry._by_name[registration.name] = registration
+
+
+def events(response: httpx.Response) -> list[tuple[str, Any]]:
+    """
+    The events of a whole SSE response as (name, data), without comments.
+    """
+    found = []
+    for block in response.text.split("\r\n\r\n"):
+        fields = dict(
+            line.split(": ", 1) for line in block.split("\r\n") if line and not line.startswith(":")
+        )
+        if fields:
+            found.append(
+                (fields["event"], json.loads(fields["data"]) if "data" in fields else None)
+            )
+    return found
