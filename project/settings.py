@@ -15,7 +15,7 @@ env = environ.Env()
 
 
 def secret_key() -> str:
-    key = env.str("SECRET_KEY", "")
+    key: str = env.str("SECRET_KEY", "")
     if key:
         return key
     if DEBUG or "pytest" in sys.modules:

@@ -28,8 +28,9 @@ def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
     SQLite on Django's defaults fails under concurrent writers.
     """
     warnings: list[checks.CheckMessage] = []
-    for alias, config in settings.DATABASES.items():
-        options = config.get("OPTIONS", {})
+    databases: dict[str, dict[str, Any]] = settings.DATABASES
+    for alias, config in databases.items():
+        options: Any = config.get("OPTIONS", {})
         if config.get("ENGINE") != "django.db.backends.sqlite3":
             continue
         if (

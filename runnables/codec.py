@@ -259,7 +259,8 @@ def decode_prompt_value(value: Any) -> PromptValue:
     if isinstance(value, PromptValue):
         return value
     if isinstance(value, Mapping) and isinstance(value.get("messages"), list):
-        return ChatPromptValueConcrete(messages=[decode_message(m) for m in value["messages"]])  # type: ignore[misc]
+        messages: Any = [decode_message(message) for message in value["messages"]]
+        return ChatPromptValueConcrete(messages=messages)
     if (
         isinstance(value, Mapping)
         and value.get("type", "StringPromptValue") == "StringPromptValue"

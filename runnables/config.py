@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 SERVER_OWNED = frozenset({"user_id", "username", "groups", "tenant"})
 # Ids whose value names state of its owner: two callers' "1" are two sessions.
 OWNED_STATE = ("thread_id", "session_id")
-_GUARDED_WORDS = frozenset(["key", "apikey", "secret", "token", "password", "endpoint", "headers", "proxy"])
+_GUARDED_WORDS = frozenset(
+    ["key", "apikey", "secret", "token", "password", "endpoint", "headers", "proxy"]
+)
 _GUARDED_PAIRS = (("base", "url"),)
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 

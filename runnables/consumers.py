@@ -29,11 +29,13 @@ from runnables.connection import (
     while_connected,
 )
 from runnables.events import END, PING, sse, sse_named
-from runnables.exceptions import PayloadRefused, ServingError, WrongMethod
+from runnables.exceptions import PayloadRefused, ServingError, UnknownEndpoint, WrongMethod
 from runnables.invocation import Invocation, decode_hash, prepare
 from runnables.payload import BadPayload, parse
 from runnables.routing import Match, match
 from runnables.views import dropped_header, require_endpoint
+
+Made = tuple[ASGIRequest, Match | None, Headers]
 
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -54,11 +56,12 @@ class CancellableHttpConsumer(AsyncHttpConsumer):
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.base_send = send
-        self.http, self.match, self.extra_headers = scope.get("langserve") or (
+        made: Made = scope.get("langserve") or (
             ASGIRequest(scope, BytesIO()),
             match(scope["path"]),
             [],
         )
+        self.http, self.match, self.extra_headers = made
         try:
             body = await read_body(receive, conf.max_file_input_bytes)
         except ClientGone:
@@ -92,7 +95,8 @@ class StreamConsumer(CancellableHttpConsumer):
 
     async def _prepare(self, request: HttpRequest, body: bytes) -> Invocation:
         await snapshot.loaded()
-        found: Match = self.match
+        if (found := self.match) is None:
+            raise UnknownEndpoint
         deployment = self.deployment = snapshot.find(found.path)
         require_endpoint(deployment, found.endpoint, found.config_hash)
         if request.method != "POST":

@@ -12,7 +12,7 @@ from django.db.models import F
 
 from runnables import snapshot
 from runnables.models import Deployment, Revision
-from runnables.registry import ACCESS, Registration, Registry
+from runnables.registry import Registration, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,14 @@ def switch(deployment: Deployment, *, on: bool, endpoint: str | None = None) -> 
 
 def _create(registration: Registration) -> Deployment:
     options = registration.options
-    public_access = isinstance(options.access, str) and options.access in ACCESS
+    allowed = options.stream_log_name_allow_list
+    groups = () if isinstance(options.access, str) else options.access
     deployment = Deployment.objects.create(
         name=registration.name,
         path=registration.path,
         description=options.description,
         listed=options.listed,
-        access=options.access if public_access else Deployment.Access.GROUPS,
+        access=options.access if isinstance(options.access, str) else Deployment.Access.GROUPS,
         endpoints=list(options.endpoints()),
         config_keys=list(options.config_keys),
         extra_configurable=list(options.extra_configurable),
@@ -84,7 +85,7 @@ def _create(registration: Registration) -> Deployment:
         strict_config=options.strict_config,
         validation=options.validation,
         include_callback_events=options.include_callback_events,
-        stream_log_name_allow_list=_listed(options.stream_log_name_allow_list),
+        stream_log_name_allow_list=None if allowed is None else list(allowed),
         playground_type=options.playground_type,
         astream_events_version=options.astream_events_version,
         max_batch_size=options.max_batch_size,
@@ -92,12 +93,5 @@ def _create(registration: Registration) -> Deployment:
         max_input_bytes=options.max_input_bytes,
         timeout=options.timeout,
     )
-    if not public_access:
-        deployment.groups.set(
-            [Group.objects.get_or_create(name=name)[0] for name in options.access]
-        )
+    deployment.groups.set(Group.objects.get_or_create(name=name)[0] for name in groups)
     return deployment
-
-
-def _listed(names: object) -> list[str] | None:
-    return None if names is None else list(names)  # type: ignore[call-overload, no-any-return]

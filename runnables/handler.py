@@ -64,7 +64,8 @@ class LangServeHandler:
             self._get_ready()
         found = match(_path_info(scope))
         if found is None:
-            return await self._fallback(scope, receive, send)
+            await self._fallback(scope, receive, send)
+            return
         async with ThreadSensitiveContext() as context:
             try:
                 await self._serve(found, scope, receive, send)
@@ -84,7 +85,8 @@ class LangServeHandler:
                 return await send_response(preflight, send, extra)
             if found.endpoint in STREAMS:
                 scope["langserve"] = (request, found, extra)
-                return await self._stream(scope, receive, send)
+                await self._stream(scope, receive, send)
+                return
             body = await read_body(receive, conf.max_file_input_bytes)
         except ClientGone:
             return

@@ -258,9 +258,9 @@ def _run_id(config: RunnableConfig, chosen: UUID | None) -> UUID:
     """
     The run id from the config, else from the header, else a new one; also put into the config.
     """
-    run_id = config.get("run_id") or chosen or uuid4()
-    config["run_id"] = run_id if isinstance(run_id, UUID) else UUID(str(run_id))
-    return config["run_id"]
+    given = config.get("run_id") or chosen or uuid4()
+    run_id = config["run_id"] = given if isinstance(given, UUID) else UUID(str(given))
+    return run_id
 
 
 def _filters(body: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from knox.models import AbstractAuthToken
 
@@ -257,6 +258,5 @@ class Session(AbstractBaseSession):
 
     @classmethod
     def get_session_store_class(cls) -> Any:
-        from runnables.sessions import SessionStore  # noqa: PLC0415 - it imports this module
-
-        return SessionStore
+        # By name: the engine imports this module.
+        return import_string("runnables.sessions.SessionStore")

@@ -14,7 +14,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel, RunnableSequence
+from langchain_core.runnables import RunnableBinding, RunnableParallel, RunnableSequence
 
 
 class InlineStrOutputParser(StrOutputParser):
@@ -43,7 +43,7 @@ for _stock, _inline in INLINE.items():
     _inline.__name__ = _stock.__name__
 
 
-def with_inline_parsers(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
+def with_inline_parsers(runnable: Any) -> Any:
     """
     The same runnable, or a copy in which stock parsers run inline.
 
@@ -52,16 +52,19 @@ def with_inline_parsers(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
     """
     kind = type(runnable)
     if kind in INLINE:
-        return INLINE[kind](**dict(runnable))  # type: ignore[call-overload, no-any-return]
+        return INLINE[kind](**dict(runnable))
     if kind is RunnableSequence:
         return _replaced(runnable, _sequence_steps(runnable))
     if kind is RunnableParallel:
-        steps = {name: with_inline_parsers(step) for name, step in runnable.steps__.items()}  # type: ignore[attr-defined]
-        same = all(steps[name] is step for name, step in runnable.steps__.items())  # type: ignore[attr-defined]
-        return runnable if same else _replaced(runnable, {"steps__": steps})
+        return _replaced(runnable, {"steps__": _same_or_new(runnable.steps__)})
     if kind is RunnableBinding:
-        return _replaced(runnable, {"bound": with_inline_parsers(runnable.bound)})  # type: ignore[attr-defined]
+        return _replaced(runnable, {"bound": with_inline_parsers(runnable.bound)})
     return runnable
+
+
+def _same_or_new(steps: dict[str, Any]) -> dict[str, Any]:
+    new = {name: with_inline_parsers(step) for name, step in steps.items()}
+    return steps if all(new[name] is step for name, step in steps.items()) else new
 
 
 def _sequence_steps(sequence: Any) -> dict[str, Any]:

@@ -70,7 +70,8 @@ async def stream_log(call: Invocation) -> AsyncIterator[bytes]:
     if not _is_logged(call):
         return
     dumps = call.served.event_encoder.dumps
-    log: Any = call.runnable.astream_log(call.input, call.config, diff=True, **(call.filters or {}))  # type: ignore[arg-type]
+    runnable: Any = call.runnable
+    log = runnable.astream_log(call.input, call.config, diff=True, **(call.filters or {}))
     async with aclosing(log) as patches:
         async for patch in patches:
             yield dumps({"ops": patch.ops})
@@ -83,11 +84,10 @@ async def stream_events(call: Invocation) -> AsyncIterator[bytes]:
     if not _is_logged(call):
         return
     dumps = call.served.event_encoder.dumps
-    stream: Any = call.runnable.astream_events(
-        call.input,
-        call.config,
-        version=call.deployment.events_version,  # type: ignore[arg-type]
-        **(call.filters or {}),  # type: ignore[arg-type]
+    runnable: Any = call.runnable
+    version = call.deployment.events_version
+    stream = runnable.astream_events(
+        call.input, call.config, version=version, **(call.filters or {})
     )
     async with aclosing(stream) as events:
         async for event in events:

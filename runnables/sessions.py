@@ -18,11 +18,11 @@ class SessionStore(DatabaseStore):
         return Session
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
-        row = super().create_model_instance(data)
+        row: Any = super().create_model_instance(data)
         row.user_id = data.get(SESSION_KEY)
         return row
 
     async def acreate_model_instance(self, data: dict[str, Any]) -> Any:
-        row = await super().acreate_model_instance(data)
+        row: Any = await super().acreate_model_instance(data)
         row.user_id = data.get(SESSION_KEY)
         return row

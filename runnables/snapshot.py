@@ -90,7 +90,9 @@ class ServedDeployment:
         """
         The runnable, built if need be; raises Unavailable if it cannot be.
         """
-        return self._served or await asyncio.get_running_loop().run_in_executor(None, self.build)
+        if self._served:
+            return self._served
+        return await asyncio.get_running_loop().run_in_executor(None, self.build)
 
     def build(self) -> Served:
         if self.registration is None:
@@ -98,14 +100,14 @@ class ServedDeployment:
         if time.monotonic() - self._failed_at < BUILD_AGAIN_SECONDS:
             raise Unavailable("This deployment could not be built. The server's log says why.")
         try:
-            self._served = self._serve(self.registration.build())
+            served = self._served = self._serve(self.registration.build())
         except Exception as error:
             self._failed_at = time.monotonic()
             logger.exception("deployment %s could not be built", self.name)
             raise Unavailable(
                 "This deployment could not be built. The server's log says why."
             ) from error
-        return self._served
+        return served
 
     def _serve(self, runnable: Runnable[Any, Any]) -> Served:
         options = self.options

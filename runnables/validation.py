@@ -101,7 +101,7 @@ def _with_unknown_keys(sent: Any, accepted: Any) -> Any:
 def _compile(model: type[BaseModel]) -> SchemaValidator:
     model.model_rebuild()
     schema = model.__pydantic_core_schema__
-    definitions = {d["ref"]: d for d in schema.get("definitions", ())}  # type: ignore[union-attr,typeddict-item]
+    definitions = {d["ref"]: d for d in schema.get("definitions", ())}
     # Otherwise pydantic-core would take the validators its classes have already.
     return SchemaValidator(_Rewriter(definitions).rewrite(schema), _use_prebuilt=False)
 
@@ -133,7 +133,7 @@ class _Rewriter:
             return core_schema.no_info_plain_validator_function(_prompt_value_of(cls), ref=ref)
         if issubclass(cls, Document):
             inner = {key: item for key, item in node.items() if key != "ref"}
-            return core_schema.no_info_before_validator_function(decode_document, inner, ref=ref)  # type: ignore[arg-type]
+            return core_schema.no_info_before_validator_function(decode_document, inner, ref=ref)
         return None
 
     def _message_classes(self, node: dict[str, Any]) -> tuple[type[BaseMessage], ...]:

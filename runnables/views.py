@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.utils.datastructures import MultiValueDict
+from langchain_core.runnables import RunnableConfig
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -32,7 +32,8 @@ from runnables.exceptions import (
 )
 from runnables.invocation import Invocation, decode_hash, prepare, prepare_batch, schema_config
 from runnables.models import CancelRequest
-from runnables.payload import BadPayload, parse
+from runnables.payload import DEFAULT, BadPayload, parse
+from runnables.schemas import Schemas
 
 JSON = "application/json"
 
@@ -42,7 +43,10 @@ class JsonRequest(Request):
     A request whose body is JSON whatever its Content-Type says, within the deployment's limits.
     """
 
-    limits: Any = None
+    limits = DEFAULT
+    # Set by our views; DRF would ask its authenticators, in a thread.
+    _user: Any
+    _auth: Any
 
     def _load_data_and_files(self) -> None:
         try:
@@ -50,7 +54,7 @@ class JsonRequest(Request):
         except BadPayload as error:
             raise PayloadRefused(error.message, code=error.code, status=error.status) from None
         self._data = self._full_data = data
-        self._files = MultiValueDict()
+        self._files: Any = MultiValueDict()
 
 
 class AsyncView(APIView):
@@ -62,7 +66,9 @@ class AsyncView(APIView):
     error_detail = "none"
     served_name = ""
 
-    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    async def dispatch(  # type: ignore[override]
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         self.args, self.kwargs, self.headers = args, kwargs, {}
         try:
             await snapshot.loaded()
@@ -79,17 +85,17 @@ class AsyncView(APIView):
         caller = await access.identify(request)
         return self._known(JsonRequest(request), caller)
 
-    def handle_exception(self, error: Exception) -> HttpResponse:
+    def handle_exception(self, error: Exception) -> HttpResponse:  # type: ignore[override]
         problems.log(error, run_id=self.run_id, deployment=self.served_name)
         public = problems.public_error(error, error_detail=self.error_detail)
         return problems.response(public, self.run_id)
 
-    def _known(self, request: Request, caller: access.CallerRequest) -> Request:
+    def _known(self, request: JsonRequest, caller: access.CallerRequest) -> Request:
         request._user, request._auth = caller.user, caller.auth
         self.caller = caller
         return request
 
-    def _handler(self, request: HttpRequest) -> Callable[[Request], Any]:
+    def _handler(self, request: HttpRequest) -> Callable[[Request], Awaitable[HttpResponse]]:
         name = (request.method or "").lower()
         if name == "options":
             return self._allowed
@@ -158,7 +164,7 @@ class BatchView(DeploymentView):
     endpoint = "batch"
 
     async def post(self, request: Request) -> HttpResponse:
-        payload = request.data
+        payload: Any = request.data
         calls = await prepare_batch(
             self.deployment,
             payload,
@@ -186,7 +192,7 @@ class BatchView(DeploymentView):
         return _answer(b"{" + b",".join(fields) + b"}", calls[0])
 
     def _errors(self, calls: list[Invocation], outputs: list[Any]) -> list[Any]:
-        errors = []
+        errors: list[Any] = []
         for call, output in zip(calls, outputs, strict=True):
             if isinstance(output, Exception):
                 problems.log(output, run_id=call.run_id, deployment=self.served_name)
@@ -203,9 +209,9 @@ class SchemaView(DeploymentView):
             self.deployment, self.kwargs.get("config_hash") or "", self.caller.principal
         )
         served = await self.deployment.ready()
-        return HttpResponse(self.schema(served.schemas, config), content_type=JSON)
+        return HttpResponse(self.drawn(served.schemas, config), content_type=JSON)
 
-    def schema(self, schemas: Any, config: Any) -> bytes:
+    def drawn(self, schemas: Schemas, config: RunnableConfig) -> bytes:
         raise NotImplementedError
 
 
@@ -216,8 +222,8 @@ class InputSchemaView(SchemaView):
 
     endpoint = "input_schema"
 
-    def schema(self, schemas: Any, config: Any) -> bytes:
-        return schemas.input_schema(config)  # type: ignore[no-any-return]
+    def drawn(self, schemas: Schemas, config: RunnableConfig) -> bytes:
+        return schemas.input_schema(config)
 
 
 class OutputSchemaView(SchemaView):
@@ -227,8 +233,8 @@ class OutputSchemaView(SchemaView):
 
     endpoint = "output_schema"
 
-    def schema(self, schemas: Any, config: Any) -> bytes:
-        return schemas.output_schema(config)  # type: ignore[no-any-return]
+    def drawn(self, schemas: Schemas, config: RunnableConfig) -> bytes:
+        return schemas.output_schema(config)
 
 
 class ConfigSchemaView(SchemaView):
@@ -238,8 +244,8 @@ class ConfigSchemaView(SchemaView):
 
     endpoint = "config_schema"
 
-    def schema(self, schemas: Any, config: Any) -> bytes:
-        return schemas.config_schema  # type: ignore[no-any-return]
+    def drawn(self, schemas: Schemas, config: RunnableConfig) -> bytes:
+        return schemas.config_schema
 
 
 class CancelRunView(DeploymentView):

@@ -52,7 +52,7 @@ class Command(BaseCommand):
             return sub
 
         command("sync", self.sync, "make the missing deployments")
-        command("list", self.list, "show all deployments")
+        command("list", self.show_all, "show all deployments")
         check = command(
             "check", self.check_deployments, "build every deployment and say what is wrong"
         )
@@ -108,7 +108,7 @@ class Command(BaseCommand):
         if not (done.created or done.orphaned or as_json):
             self.stdout.write(f"nothing to do: {len(default_registry)} registered, all deployed")
 
-    def list(self, *, as_json: bool, **_: Any) -> None:
+    def show_all(self, *, as_json: bool, **_: Any) -> None:
         rows = list(Deployment.objects.prefetch_related("groups"))
         for row in rows:
             state = "on" if row.is_enabled else "off"
@@ -146,7 +146,8 @@ class Command(BaseCommand):
         try:
             served = deployment.build()
             served.schemas.input_schema({})
-            text, fields = "builds", {}
+            text = "builds"
+            fields: dict[str, Any] = {}
             if live:
                 value = (
                     _json_or_file(given)
@@ -222,7 +223,7 @@ class Command(BaseCommand):
         if user is None and not create_user:
             raise CommandError(f"there is no user {username!r}; add --create-user to make one")
         if user is None:
-            user = users.create_user(username, password=secrets.token_urlsafe(24))  # type: ignore[attr-defined]
+            user = users.create_user(username, password=secrets.token_urlsafe(24))
         _, token = ApiToken.objects.create(user, name=name)
         self.say(
             f"{token}\nIt is shown only now. Send it as: Authorization: Bearer <token>",
