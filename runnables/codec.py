@@ -81,6 +81,7 @@ WELL_KNOWN = (
 )
 
 MAX_DEPTH = 200
+_TOOL = b'"type":"tool"'
 
 
 class NotSerializable(TypeError):
@@ -111,14 +112,17 @@ class Encoder:
 
     def dumps(self, value: Any) -> bytes:
         try:
-            return orjson.dumps(value, default=self._simpler)
+            data = orjson.dumps(value, default=self._simpler)
         except TypeError as error:
             cause = error.__cause__
             if isinstance(cause, NotSerializable) and not self._tolerant:
                 raise cause from None
-        # Keys that are no strings, integers over 64 bits, lone surrogates, very deep or
-        # cyclic objects: all that orjson refuses. Rare, so it may be slow.
-        return json.dumps(self.plain(value), ensure_ascii=False, separators=(",", ":")).encode()
+            # Keys that are no strings, integers over 64 bits, lone surrogates, very deep or
+            # cyclic objects: all that orjson refuses. Rare, so it may be slow.
+            data = _json(self.plain(value))
+        if _TOOL in data:
+            return _json(_with_tool_call_ids(orjson.loads(data)))
+        return data
 
     def plain(self, value: Any, depth: int = 0) -> Any:
         """
@@ -163,6 +167,25 @@ class Encoder:
         if not self._tolerant:
             raise error
         return {"type": "not_serializable", "class": error.kind}
+
+
+def _json(plain: Any) -> bytes:
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _with_tool_call_ids(plain: Any) -> Any:
+    """
+    LangServe's Python client takes any `{"type": "tool"}` for a message and dies of a
+    KeyError where `tool_call_id` is missing, as in every log entry of a tool.
+    """
+    if isinstance(plain, list):
+        return [_with_tool_call_ids(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    fixed = {key: _with_tool_call_ids(item) for key, item in plain.items()}
+    if fixed.get("type") == "tool":
+        fixed.setdefault("tool_call_id", None)
+    return fixed
 
 
 def _standard_encode(value: Any) -> Encode | None:
@@ -261,6 +284,13 @@ def decode_prompt_value(value: Any) -> PromptValue:
     if isinstance(value, Mapping) and isinstance(value.get("messages"), list):
         messages: Any = [decode_message(message) for message in value["messages"]]
         return ChatPromptValueConcrete(messages=messages)
+    # LangChain.js keeps the text of a StringPromptValue under `value`.
+    if (
+        isinstance(value, Mapping)
+        and "lc_namespace" in value
+        and isinstance(value.get("value"), str)
+    ):
+        return StringPromptValue(text=value["value"])
     if (
         isinstance(value, Mapping)
         and value.get("type", "StringPromptValue") == "StringPromptValue"

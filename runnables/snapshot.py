@@ -23,11 +23,11 @@ from django.utils import timezone
 from langchain_core.runnables import Runnable
 
 from runnables import database, running
+from runnables.adapt import adapted
 from runnables.codec import Encoder
 from runnables.conf import conf
 from runnables.exceptions import Unavailable, UnknownDeployment
 from runnables.models import CancelRequest, Deployment, Revision
-from runnables.parsers import with_inline_parsers
 from runnables.payload import Limits
 from runnables.registry import Options, Registration, default_registry
 from runnables.schemas import Schemas
@@ -121,8 +121,7 @@ class ServedDeployment:
         }
         if types:
             runnable = runnable.with_types(**types)
-        if conf.inline_parsers:
-            runnable = with_inline_parsers(runnable)
+        runnable = adapted(runnable, inline_parsers=conf.inline_parsers)
         schemas = Schemas(
             runnable,
             config_keys=self.values["config_keys"],
