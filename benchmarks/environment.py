@@ -14,8 +14,9 @@ from pathlib import Path
 
 from benchmarks.servers import ROOT, Recipe, ServerFailed
 
-PEER = Path(__file__).resolve().parent / ".peer"
-PEER_PYTHON = PEER / "bin" / "python"
+HERE = Path(__file__).resolve().parent
+PEER = HERE / ".peer"
+OURS = HERE / ".ours"
 PEER_VERSION = "0.3.3"
 SHARED = (
     "langchain-core",
@@ -40,27 +41,37 @@ def shared_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in SHARED}
 
 
-def peer_requirements() -> list[str]:
+def install_both() -> None:
+    """
+    Each server as its users install it, in an environment of its own.
+    """
     pins = [f"{name}=={version}" for name, version in shared_versions().items()]
-    return [f"langserve[server]=={PEER_VERSION}", "uvicorn[standard]", *pins]
+    install(PEER, [f"langserve[server]=={PEER_VERSION}", "uvicorn[standard]", *pins])
+    # The development environment holds packages that Django and DRF import when they find
+    # them: they cost 10 MiB that no user pays.
+    install(OURS, ["-e", str(ROOT), *pins])
 
 
-def install_peer() -> None:
+def install(directory: Path, requirements: list[str]) -> None:
     """
-    Make the peer's environment, unless it holds these very requirements already.
+    Make the environment, unless it holds these very requirements already.
     """
-    note = PEER / "installed.txt"
-    wanted = "\n".join(peer_requirements())
+    note = directory / "installed.txt"
+    wanted = "\n".join(requirements)
     if note.exists() and note.read_text() == wanted:
         return
-    sys.stderr.write(f"installing LangServe {PEER_VERSION} in {PEER.relative_to(ROOT)} ...\n")
-    run([sys.executable, "-m", "venv", "--clear", str(PEER)])
-    run([str(PEER_PYTHON), "-m", "pip", "install", "--quiet", *peer_requirements()])
+    sys.stderr.write(f"installing {directory.relative_to(ROOT)} ...\n")
+    run([sys.executable, "-m", "venv", "--clear", str(directory)])
+    run([str(python_of(directory)), "-m", "pip", "install", "--quiet", *requirements])
     note.write_text(wanted)
 
 
+def python_of(directory: Path) -> Path:
+    return directory / "bin" / "python"
+
+
 def peer_recipe(name: str = "LangServe") -> Recipe:
-    return Recipe(name, PEER_PYTHON, "benchmarks.peer_app:application", bare_environment())
+    return Recipe(name, python_of(PEER), "benchmarks.peer_app:application", bare_environment())
 
 
 def our_environment(directory: Path) -> dict[str, str]:
@@ -74,7 +85,7 @@ def our_environment(directory: Path) -> dict[str, str]:
 
 
 def our_recipe(environment: Mapping[str, str], name: str = "ours") -> Recipe:
-    return Recipe(name, Path(sys.executable), "project.asgi:application", environment)
+    return Recipe(name, python_of(OURS), "project.asgi:application", environment)
 
 
 def prepare_database(environment: Mapping[str, str]) -> None:
@@ -102,7 +113,7 @@ def last_json_line(text: str) -> dict[str, str]:
 
 
 def manage(environment: Mapping[str, str], *arguments: str) -> str:
-    return run([sys.executable, "manage.py", *arguments], environment)
+    return run([str(python_of(OURS)), "manage.py", *arguments], environment)
 
 
 def run(command: list[str], environment: Mapping[str, str] | None = None) -> str:

@@ -95,7 +95,7 @@ def main() -> int:
 
 
 def run_bench(options: Options) -> Bench:
-    environment.install_peer()
+    environment.install_both()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 1:
         say("one core only: server and client share it, so trust the CPU column alone")

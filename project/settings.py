@@ -73,7 +73,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 INSTALLED_APPS = [
     # daphne serves `runserver` alone: elsewhere it costs 26 MiB and its start-up time.
     *(["daphne"] if "runserver" in sys.argv else []),
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -1,6 +1,9 @@
 from django.contrib import admin
 from django.urls import include, path
 
+# Here instead of at start-up: a process that serves programs alone never loads the admin.
+admin.autodiscover()
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("runnables.urls")),

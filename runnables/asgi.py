@@ -14,12 +14,10 @@ def get_asgi_application() -> Any:
     """
     django.setup(set_prefix=False)
     # What they import needs the app registry, which stands only now.
-    from django.core.handlers.asgi import ASGIHandler  # noqa: PLC0415
-
     from runnables.checks import registration_errors  # noqa: PLC0415
     from runnables.handler import LangServeHandler  # noqa: PLC0415
 
     if errors := registration_errors():
         listed = "\n".join(f"  {error.id}: {error.msg}" for error in errors)
         raise ImproperlyConfigured(f"Some runnables cannot be registered:\n{listed}")
-    return LangServeHandler(ASGIHandler())
+    return LangServeHandler()

@@ -10,7 +10,9 @@ call what is asked of `runnables.access` by every door itself.
 
 from __future__ import annotations
 
+import gc
 import logging
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -18,7 +20,7 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.core.signals import request_finished
 from django.http import HttpResponse
 from django.urls import set_script_prefix
@@ -39,11 +41,10 @@ Headers = list[tuple[bytes, bytes]]
 
 class LangServeHandler:
     """
-    Takes our doors itself; hands everything else to `fallback`, Django's own handler.
+    Takes our doors itself; hands everything else to Django's own handler.
     """
 
-    def __init__(self, fallback: Any) -> None:
-        self._fallback = fallback
+    def __init__(self) -> None:
         self._views: dict[str, Any] = {endpoint: view.as_view() for endpoint, view in VIEWS.items()}
         self._stream = StreamConsumer.as_asgi()
         self._cors = CorsMiddleware(lambda _: HttpResponse())
@@ -64,7 +65,7 @@ class LangServeHandler:
             self._get_ready()
         found = match(_path_info(scope))
         if found is None:
-            await self._fallback(scope, receive, send)
+            await self._django(scope, receive, send)
             return
         async with ThreadSensitiveContext() as context:
             try:
@@ -98,6 +99,13 @@ class LangServeHandler:
         response = await while_connected(answer, receive)
         if response is not None:
             await send_response(response, send, extra)
+
+    @cached_property
+    def _django(self) -> ASGIHandler:
+        """
+        Made at the first page: middleware, URLs and the admin are a fifth of the start-up.
+        """
+        return ASGIHandler()
 
     def _refuse_badly_addressed(self, request: ASGIRequest) -> None:
         host = request.META.get("HTTP_HOST", "")
@@ -134,6 +142,8 @@ class LangServeHandler:
         """
         use_pool_of_ours()
         snapshot.watch()
+        # What is loaded now stays: a full collection need not walk it while a stream waits.
+        gc.freeze()
         self._ready = True
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
