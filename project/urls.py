@@ -8,3 +8,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("runnables.urls")),
 ]
+
+handler404 = "runnables.views.not_found"

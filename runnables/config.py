@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT, RunnableConfig
 
 from runnables.exceptions import ConfigNotAllowed, InvalidInput
@@ -34,6 +35,7 @@ _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 100
+MAX_METADATA_BYTES = 4096
 MAX_RECURSION = 1_000
 MAX_CONCURRENCY = 100
 
@@ -55,7 +57,7 @@ def accept(
     One config out of those sent, later ones winning; raises InvalidInput or ConfigNotAllowed.
     """
     dropped: list[str] = []
-    accepted = [_accept_one(config, deployment, schemas, dropped) for config in sent if config]
+    accepted = [_accept_one(config, deployment, schemas, dropped) for config in sent if config is not None]
     if dropped and deployment.strict_config:
         raise ConfigNotAllowed(f"This deployment does not take: {', '.join(sorted(set(dropped)))}.")
     merged = _merge(accepted)
@@ -161,6 +163,11 @@ def _check_bounds(config: Mapping[str, Any]) -> None:
     tags = config.get("tags") or ()
     if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in tags):
         _out_of_bounds("tags", f"at most {MAX_TAGS} tags of {MAX_TAG_LENGTH} characters")
+    metadata = config.get("metadata") or {}
+    if len(orjson.dumps(metadata, default=str)) > MAX_METADATA_BYTES:
+        _out_of_bounds("metadata", f"at most {MAX_METADATA_BYTES:,} bytes as JSON")
+    if any(key.startswith("__") for key in metadata):
+        _out_of_bounds("metadata", "without keys that begin with two underscores")
     if not 1 <= (config.get("recursion_limit") or 1) <= MAX_RECURSION:
         _out_of_bounds("recursion_limit", f"between 1 and {MAX_RECURSION}")
     if not 1 <= (config.get("max_concurrency") or 1) <= MAX_CONCURRENCY:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,19 +56,33 @@ class LiveSite:
 
 @contextmanager
 def live_site(
-    tmp_path: Path, *, server: Server = "uvicorn", env: Mapping[str, str] | None = None
+    tmp_path: Path,
+    *,
+    server: Server = "uvicorn",
+    env: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
 ) -> Iterator[LiveSite]:
     """
-    Migrate, sync and serve until the block ends.
+    Migrate, sync and serve until the block ends. `args` go to the server.
     """
     environment = site_env(tmp_path, env or {})
     manage(environment, "migrate", "--verbosity", "0")
     manage(environment, "langserve", "sync")
+    with serving(environment, tmp_path / f"{server}.log", server=server, args=args) as site:
+        yield site
+
+
+@contextmanager
+def serving(
+    environment: dict[str, str], log: Path, *, server: Server = "uvicorn", args: Sequence[str] = ()
+) -> Iterator[LiveSite]:
+    """
+    One more server process on a database that is ready.
+    """
     port = free_port()
-    log = tmp_path / f"{server}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            server_command(server, port),
+            [*server_command(server, port), *args],
             cwd=ROOT,
             env=environment,
             stdout=output,
