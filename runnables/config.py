@@ -57,7 +57,9 @@ def accept(
     One config out of those sent, later ones winning; raises InvalidInput or ConfigNotAllowed.
     """
     dropped: list[str] = []
-    accepted = [_accept_one(config, deployment, schemas, dropped) for config in sent if config is not None]
+    accepted = [
+        _accept_one(config, deployment, schemas, dropped) for config in sent if config is not None
+    ]
     if dropped and deployment.strict_config:
         raise ConfigNotAllowed(f"This deployment does not take: {', '.join(sorted(set(dropped)))}.")
     merged = _merge(accepted)

@@ -21,7 +21,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from runnables import access, database, problems, running, runtime, snapshot
-from runnables.codec import strict, tolerant
+from runnables.bodies import EMPTY_BATCH, batch_body, invoke_body
 from runnables.conf import conf
 from runnables.exceptions import (
     CsrfFailed,
@@ -146,12 +146,7 @@ class InvokeView(DeploymentView):
 
     async def post(self, request: Request) -> HttpResponse:
         call = await self._prepare(request)
-        output = call.served.encoder.dumps(await runtime.invoke(call))
-        events = b""
-        if call.events:
-            events = b',"callback_events":' + tolerant.dumps(call.events.events)
-        metadata = f',"metadata":{{"run_id":"{call.run_id}","feedback_tokens":[]}}'.encode()
-        return _answer(b'{"output":' + output + events + metadata + b"}", call)
+        return _answer(invoke_body(call, await runtime.invoke(call)), call)
 
 
 class BatchView(DeploymentView):
@@ -172,35 +167,11 @@ class BatchView(DeploymentView):
             hash_config=decode_hash(self.kwargs.get("config_hash") or ""),
         )
         if not calls:
-            return HttpResponse(
-                b'{"output":[],"metadata":{"responses":[],"run_ids":[]}}', content_type=JSON
-            )
+            return HttpResponse(EMPTY_BATCH, content_type=JSON)
         self.run_id = calls[0].run_id
         partial = payload.get("return_exceptions") is True
         outputs = await runtime.batch(calls, return_exceptions=partial)
-        fields = [
-            b'"output":' + calls[0].served.encoder.dumps([_or_none(output) for output in outputs])
-        ]
-        if partial:
-            fields.append(b'"errors":' + strict.dumps(self._errors(calls, outputs)))
-        if calls[0].events:
-            fields.append(
-                b'"callback_events":'
-                + tolerant.dumps([call.events.events for call in calls if call.events])
-            )
-        fields.append(b'"metadata":' + _batch_metadata(calls))
-        return _answer(b"{" + b",".join(fields) + b"}", calls[0])
-
-    def _errors(self, calls: list[Invocation], outputs: list[Any]) -> list[Any]:
-        errors: list[Any] = []
-        for call, output in zip(calls, outputs, strict=True):
-            if isinstance(output, Exception):
-                problems.log(output, run_id=call.run_id, deployment=self.served_name)
-                public = problems.public_error(output, error_detail=self.error_detail)
-                errors.append(problems.stream_event(public, call.run_id))
-            else:
-                errors.append(None)
-        return errors
+        return _answer(batch_body(calls, outputs, partial=partial), calls[0])
 
 
 class SchemaView(DeploymentView):
@@ -357,13 +328,3 @@ def dropped_header(dropped: tuple[str, ...]) -> str:
     """
     text = ", ".join(dropped)[:1000]
     return "".join(mark if " " <= mark <= "~" else "?" for mark in text)
-
-
-def _or_none(output: Any) -> Any:
-    return None if isinstance(output, Exception) else output
-
-
-def _batch_metadata(calls: list[Invocation]) -> bytes:
-    run_ids = [str(call.run_id) for call in calls]
-    responses = [{"run_id": run_id, "feedback_tokens": []} for run_id in run_ids]
-    return orjson.dumps({"responses": responses, "run_ids": run_ids})

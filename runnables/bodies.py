@@ -1,0 +1,68 @@
+"""
+The JSON bodies of whole answers, the same on HTTP and WebSocket.
+
+They are put together from bytes, so that an output is encoded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from runnables import problems
+from runnables.codec import strict, tolerant
+from runnables.invocation import Invocation
+
+EMPTY_BATCH = b'{"output":[],"metadata":{"responses":[],"run_ids":[]}}'
+
+
+def invoke_body(call: Invocation, output: Any) -> bytes:
+    """
+    `{"output", "callback_events"?, "metadata": {"run_id", "feedback_tokens"}}`
+    """
+    encoded = call.served.encoder.dumps(output)
+    events = b',"callback_events":' + tolerant.dumps(call.events.events) if call.events else b""
+    metadata = f',"metadata":{{"run_id":"{call.run_id}","feedback_tokens":[]}}'.encode()
+    return b'{"output":' + encoded + events + metadata + b"}"
+
+
+def batch_body(
+    calls: Sequence[Invocation], outputs: Sequence[Any], *, partial: bool = False
+) -> bytes:
+    """
+    `{"output": […], "errors"?: […], "callback_events"?: [[…]], "metadata": {…}}`
+
+    With `partial`, `output` and `errors` have null where the other has something.
+    """
+    if not calls:
+        return EMPTY_BATCH
+    encoder = calls[0].served.encoder
+    fields = [b'"output":' + encoder.dumps([_or_none(output) for output in outputs])]
+    if partial:
+        errors = [_error(call, output) for call, output in zip(calls, outputs, strict=True)]
+        fields.append(b'"errors":' + strict.dumps(errors))
+    if calls[0].events:
+        events = [call.events.events for call in calls if call.events]
+        fields.append(b'"callback_events":' + tolerant.dumps(events))
+    fields.append(b'"metadata":' + _batch_metadata(calls))
+    return b"{" + b",".join(fields) + b"}"
+
+
+def _or_none(output: Any) -> Any:
+    return None if isinstance(output, Exception) else output
+
+
+def _error(call: Invocation, output: Any) -> dict[str, Any] | None:
+    if not isinstance(output, Exception):
+        return None
+    problems.log(output, run_id=call.run_id, deployment=call.deployment.name)
+    public = problems.public_error(output, error_detail=call.deployment.error_detail)
+    return problems.stream_event(public, call.run_id)
+
+
+def _batch_metadata(calls: Sequence[Invocation]) -> bytes:
+    run_ids = [str(call.run_id) for call in calls]
+    responses = [{"run_id": run_id, "feedback_tokens": []} for run_id in run_ids]
+    return orjson.dumps({"responses": responses, "run_ids": run_ids})
