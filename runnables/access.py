@@ -26,6 +26,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+from django.utils.http import is_same_domain
 from django.utils.module_loading import import_string
 from knox.crypto import hash_token
 
@@ -98,10 +99,10 @@ class CallerRequest:
         """
         return f"u{_plain_key(self.user.pk)}" if self.user.is_authenticated else ""
 
-    @property
+    @cached_property
     def run_id(self) -> UUID | None:
         """
-        The run id that the caller chose by header, if it is one.
+        The run id that the caller chose, if it is one; a door may set it.
         """
         try:
             return UUID(self.http.META["HTTP_X_RUN_ID"])
@@ -117,11 +118,18 @@ async def admit(request: HttpRequest, deployment: ServedDeployment) -> CallerReq
     caller may not even know that it exists.
     """
     caller = await identify(request, deployment.group_ids)
+    await let_in(caller, deployment)
+    return caller
+
+
+async def let_in(caller: CallerRequest, deployment: ServedDeployment) -> None:
+    """
+    Raise what `admit` raises if this caller may not use the deployment.
+    """
     if reason := refusal(caller, deployment):
         raise _refused(caller, deployment, reason)
     for permission in deployment.options.permission_classes:
         await _ask(permission(), caller)
-    return caller
 
 
 def refusal(caller: CallerRequest, deployment: ServedDeployment) -> str:
@@ -154,6 +162,39 @@ async def identify(request: HttpRequest, group_ids: Iterable[int] = ()) -> Calle
     if "HTTP_COOKIE" in meta and (key := request.COOKIES.get(settings.SESSION_COOKIE_NAME)):
         return await _by_session(request, key, group_ids)
     return CallerRequest(request)
+
+
+async def identify_socket(request: HttpRequest, group_ids: Iterable[int] = ()) -> CallerRequest:
+    """
+    The same for a WebSocket, where an Origin of our own stands for the CSRF token.
+
+    Programs send no Origin, and then no session counts; a foreign one is always refused.
+    """
+    origin = request.META.get("HTTP_ORIGIN")
+    if origin is not None and not _is_trusted_origin(request, origin):
+        raise NotPermitted(
+            "WebSockets are not open to pages of this origin. Its operator can add it to "
+            "CSRF_TRUSTED_ORIGINS or CORS_ALLOWED_ORIGINS.",
+            code="origin_not_allowed",
+        )
+    caller = await identify(request, group_ids)
+    if origin is None and caller.user.is_authenticated and caller.auth is None:
+        raise NotPermitted(
+            "A session counts only with an Origin header. Programs call with a token.",
+            code="origin_not_allowed",
+        )
+    return caller
+
+
+def _is_trusted_origin(request: HttpRequest, origin: str) -> bool:
+    if origin == f"{request.scheme}://{request.get_host()}":
+        return True
+    if origin in settings.CORS_ALLOWED_ORIGINS or origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    scheme, _, host = origin.partition("://")
+    # "https://*.example.org" is how Django spells all subdomains.
+    patterns = [p.partition("://") for p in settings.CSRF_TRUSTED_ORIGINS if "://*." in p]
+    return any(scheme == s and is_same_domain(host, h.removeprefix("*")) for s, _, h in patterns)
 
 
 def may_list(

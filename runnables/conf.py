@@ -29,6 +29,11 @@ DEFAULTS: dict[str, Any] = {
     "MAX_INPUT_BYTES": MIB,
     "MAX_FILE_INPUT_BYTES": 10 * MIB,
     "DRAIN_SECONDS": 25.0,
+    "SEND_SECONDS": 30.0,
+    "SOCKET_RUNS": 100,
+    "SOCKET_FRAMES_PER_SECOND": 200,
+    "SOCKET_CHECK_SECONDS": 30.0,
+    "SOCKET_SIGN_IN_SECONDS": 10.0,
     "CALLBACKS": (),
     "RUN_METADATA": (),
 }
@@ -118,6 +123,41 @@ class Conf:
         How long open streams may go on after the server was told to stop.
         """
         return float(self._value("DRAIN_SECONDS"))
+
+    @cached_property
+    def send_seconds(self) -> float:
+        """
+        How long a WebSocket's reader may leave a frame unread before the socket is closed.
+        """
+        return float(self._value("SEND_SECONDS"))
+
+    @cached_property
+    def socket_runs(self) -> int:
+        """
+        Runs at a time on one WebSocket.
+        """
+        return int(self._value("SOCKET_RUNS"))
+
+    @cached_property
+    def socket_frames_per_second(self) -> int:
+        """
+        Frames that a WebSocket's client may send within a second.
+        """
+        return int(self._value("SOCKET_FRAMES_PER_SECOND"))
+
+    @cached_property
+    def socket_check_seconds(self) -> float:
+        """
+        How often an open WebSocket's caller is asked again who they are.
+        """
+        return float(self._value("SOCKET_CHECK_SECONDS"))
+
+    @cached_property
+    def socket_sign_in_seconds(self) -> float:
+        """
+        How long a WebSocket may stay open before its caller has signed in.
+        """
+        return float(self._value("SOCKET_SIGN_IN_SECONDS"))
 
     @cached_property
     def callbacks(self) -> tuple[Callable[[Any], Any], ...]:

@@ -20,6 +20,7 @@ Every error a caller may see.
     ├── ConfigNotAllowed        422
     ├── BatchTooLarge           422
     ├── RunIdInUse              422
+    ├── UpgradeRequired         426
     ├── RunCancelled            499
     ├── RunFailed               500
     │   └── OutputNotSerializable
@@ -238,6 +239,19 @@ class RunIdInUse(ServingError):
     status_code = 422
     code = "run_id_in_use"
     message = "A run with this id is going on already. Choose another, or let us choose."
+
+
+class UpgradeRequired(ServingError):
+    """
+    A plain HTTP call of the WebSocket door.
+    """
+
+    status_code = 426
+    code = "upgrade_required"
+    message = "This endpoint speaks WebSocket; see docs/websocket.md."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
 class RunCancelled(ServingError):

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cached_property
 from io import BytesIO
 from typing import Any
@@ -29,10 +31,17 @@ from runnables import database, problems, snapshot
 from runnables.conf import conf
 from runnables.connection import ClientGone, read_body, send_response, while_connected
 from runnables.consumers import StreamConsumer
-from runnables.exceptions import HttpsRequired, InvalidRequest, ServingError, UnsupportedEncoding
+from runnables.exceptions import (
+    HttpsRequired,
+    InvalidRequest,
+    ServingError,
+    UnsupportedEncoding,
+    UpgradeRequired,
+)
 from runnables.pool import use_pool_of_ours
 from runnables.routing import STREAMS, Match, match
 from runnables.urls import VIEWS
+from runnables.websocket import SocketConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +56,7 @@ class LangServeHandler:
     def __init__(self) -> None:
         self._views: dict[str, Any] = {endpoint: view.as_view() for endpoint, view in VIEWS.items()}
         self._stream = StreamConsumer.as_asgi()
+        self._socket = SocketConsumer.as_asgi()
         self._cors = CorsMiddleware(lambda _: HttpResponse())
         self._known_hosts: set[str] = set()
         self._headers = _security_headers()
@@ -58,7 +68,7 @@ class LangServeHandler:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            await self._websocket(scope, receive, send)
 
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._ready:
@@ -67,13 +77,19 @@ class LangServeHandler:
         if found is None:
             await self._django(scope, receive, send)
             return
-        async with ThreadSensitiveContext() as context:
-            try:
-                await self._serve(found, scope, receive, send)
-            finally:
-                # Signals and closing connections cost a thread: only where one was used.
-                if context in SyncToAsync.context_to_thread_executor:
-                    await sync_to_async(request_finished.send)(sender=type(self))
+        async with _own_thread(self):
+            await self._serve(found, scope, receive, send)
+
+    async def _websocket(self, scope: Any, receive: Any, send: Any) -> None:
+        if not self._ready:
+            self._get_ready()
+        found = match(_path_info(scope))
+        if found is None or found.endpoint != "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        scope["langserve"] = found
+        async with _own_thread(self):
+            await self._socket(scope, receive, send)
 
     async def _serve(self, found: Match, scope: Any, receive: Any, send: Any) -> None:
         set_script_prefix(get_script_prefix(scope))
@@ -84,6 +100,8 @@ class LangServeHandler:
             self._refuse_badly_addressed(request)
             if preflight := self._preflight(request):
                 return await send_response(preflight, send, extra)
+            if found.endpoint == "websocket":
+                raise UpgradeRequired
             if found.endpoint in STREAMS:
                 scope["langserve"] = (request, found, extra)
                 await self._stream(scope, receive, send)
@@ -161,6 +179,20 @@ class LangServeHandler:
                 database.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+@asynccontextmanager
+async def _own_thread(sender: object) -> AsyncIterator[None]:
+    """
+    Django's synchronous code of one request shares a thread with no other request.
+    """
+    async with ThreadSensitiveContext() as context:
+        try:
+            yield
+        finally:
+            # Signals and closing connections cost a thread: only where one was used.
+            if context in SyncToAsync.context_to_thread_executor:
+                await sync_to_async(request_finished.send)(sender=type(sender))
 
 
 def _path_info(scope: Any) -> str:

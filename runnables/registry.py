@@ -33,6 +33,7 @@ ENDPOINTS = (
     "stream",
     "stream_log",
     "stream_events",
+    "websocket",
     "playground",
     "feedback",
     "token_feedback",

@@ -53,6 +53,8 @@ def match(path: str) -> Match | None:
         if above == "c" or above.endswith("/c"):
             return Match(above[:-1].rstrip("/"), endpoint, config_hash)
         return Match(base, endpoint)
+    if last == "ws":
+        return Match(base, "websocket")
     if last == "cancel":
         above, _, run_id = base.rpartition("/")
         if above == "runs" or above.endswith("/runs"):

@@ -1,0 +1,336 @@
+"""
+The WebSocket door: `/{path}/ws`, many runs on one socket. docs/websocket.md is its contract.
+
+A command is `{"id", "method", "params"}`; its reply has type `success` or `error`, and a
+stream's reply is followed by frames of type `event`, numbered by `seq`. What is inside is
+what the HTTP doors send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+import orjson
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIRequest
+
+from runnables import access, problems, running, snapshot
+from runnables.conf import conf
+from runnables.exceptions import InvalidInput, InvalidRequest, ServingError, UnknownRun
+from runnables.payload import DEFAULT, BadPayload, parse
+from runnables.routing import STREAMS
+from runnables.socket_runs import CommandId, ReaderStuck, SocketRun, error_frame
+from runnables.views import require_endpoint
+
+SUBPROTOCOL = "langserve"
+TOKEN_PREFIX = "bearer."  # noqa: S105 - what a token is announced by, not one
+RUN_METHODS = frozenset({"invoke", "batch", *STREAMS})
+CLOSE_SECONDS = 2.0
+
+# Close codes of RFC 6455.
+UNSUPPORTED_DATA = 1003
+INVALID_DATA = 1007
+POLICY_VIOLATION = 1008
+TOO_BIG = 1009
+# daphne sends none of them: there 1008 becomes 4008.
+DAPHNE_OFFSET = 3000
+
+
+class Closing(Exception):
+    """
+    The socket ends: a close code, and a reason of at most 123 bytes.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason.encode()[:123].decode(errors="ignore")
+
+
+class SocketConsumer(AsyncWebsocketConsumer):
+    """
+    One socket of one caller at one deployment. `scope["langserve"]` is the path's Match.
+    """
+
+    deployment: snapshot.ServedDeployment
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope, self.base_send = scope, send
+        self.path: str = scope["langserve"].path
+        self.runs: dict[CommandId, SocketRun] = {}
+        self._frames: deque[float] = deque(maxlen=conf.socket_frames_per_second)
+        self._closing: Closing | None = None
+        self._main = asyncio.current_task()
+        if (await receive())["type"] != "websocket.connect":
+            return
+        try:
+            await self._open()
+        except ServingError as error:
+            await self._deny(error)
+            return
+        await self._until_closed(receive)
+
+    async def caller(self, method: str, params: dict[str, Any]) -> access.CallerRequest:
+        """
+        The caller, asked again for every run: rights may have changed since the last.
+        """
+        self.deployment = snapshot.find(self.path)
+        require_endpoint(self.deployment, "websocket", None)
+        config_hash = params.get("config_hash")
+        require_endpoint(self.deployment, method, str(config_hash) if config_hash else None)
+        caller = await self._admit()
+        if chosen := params.get("run_id"):
+            caller.run_id = _uuid(chosen)
+        return caller
+
+    async def send_frame(self, frame: bytes) -> None:
+        """
+        Wait until the frame is on its way; raises ReaderStuck, and closes, if that takes too long.
+        """
+        try:
+            async with asyncio.timeout(conf.send_seconds):
+                await self.base_send({"type": "websocket.send", "text": frame.decode()})
+        except TimeoutError:
+            self._close(POLICY_VIOLATION, "frames are not being read")
+            raise ReaderStuck from None
+
+    async def _open(self) -> None:
+        """
+        Let the caller in, or raise; who may still sign in by a first frame is let in.
+        """
+        await snapshot.loaded()
+        self.request = _as_http(self.scope)
+        self.deployment = snapshot.find(self.path)
+        require_endpoint(self.deployment, "websocket", None)
+        offered: list[str] = self.scope.get("subprotocols") or []
+        tokens = [
+            name.removeprefix(TOKEN_PREFIX) for name in offered if name.startswith(TOKEN_PREFIX)
+        ]
+        if tokens:
+            self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {tokens[0]}"
+        caller = await access.identify_socket(self.request, self.deployment.group_ids)
+        self.signed_in = caller.user.is_authenticated or not access.refusal(caller, self.deployment)
+        if self.signed_in:
+            await access.let_in(caller, self.deployment)
+        chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
+        await self.base_send({"type": "websocket.accept", "subprotocol": chosen})
+
+    async def _deny(self, error: ServingError) -> None:
+        """
+        Refuse the handshake, with the error's status and body where the server can say it.
+        """
+        if not self._can_say_more:
+            await self.base_send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
+        body = orjson.dumps(problems.body(error), default=str)
+        headers = [(b"content-type", b"application/json")]
+        response = "websocket.http.response"
+        await self.base_send(
+            {"type": f"{response}.start", "status": error.status_code, "headers": headers}
+        )
+        await self.base_send({"type": f"{response}.body", "body": body})
+
+    @property
+    def _can_say_more(self) -> bool:
+        """
+        Whether the server can refuse with a body, as uvicorn can and daphne cannot.
+        """
+        return "websocket.http.response" in (self.scope.get("extensions") or {})
+
+    async def _until_closed(self, receive: Any) -> None:
+        checking = asyncio.create_task(self._check_again())
+        try:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                await self._take(message)
+        except Closing as closing:
+            self._closing = closing
+        except ReaderStuck:
+            pass  # `_closing` is set
+        except asyncio.CancelledError:
+            if self._closing is None:
+                raise
+        finally:
+            checking.cancel()
+            await self._end_runs()
+        if self._closing:
+            await self._say_goodbye(self._closing)
+
+    async def _end_runs(self) -> None:
+        while self._main and self._main.cancelling():
+            self._main.uncancel()
+        tasks = [run.task for run in self.runs.values() if run.task]
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=running.CANCEL_AGAIN_SECONDS)
+
+    async def _say_goodbye(self, closing: Closing) -> None:
+        code = closing.code if self._can_say_more else closing.code + DAPHNE_OFFSET
+        # A client that reads nothing would not take this either.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.base_send(
+                    {"type": "websocket.close", "code": code, "reason": closing.reason}
+                )
+
+    def _close(self, code: int, reason: str) -> None:
+        """
+        End the socket from one of its tasks.
+        """
+        if self._closing is None:
+            self._closing = Closing(code, reason)
+            if self._main:
+                self._main.cancel()
+
+    async def _check_again(self) -> None:
+        """
+        Close the socket of a caller who may not any more: signed out, revoked, switched off.
+        """
+        if not self.signed_in:
+            await asyncio.sleep(conf.socket_sign_in_seconds)
+            if not self.signed_in:
+                self._close(POLICY_VIOLATION, "nobody signed in")
+        while True:
+            await asyncio.sleep(conf.socket_check_seconds)
+            try:
+                self.deployment = snapshot.find(self.path)
+                require_endpoint(self.deployment, "websocket", None)
+                await self._admit()
+            except ServingError as error:
+                self._close(POLICY_VIOLATION, f"access has ended: {error.code}")
+
+    async def _admit(self) -> access.CallerRequest:
+        caller = await access.identify_socket(self.request, self.deployment.group_ids)
+        await access.let_in(caller, self.deployment)
+        return caller
+
+    async def _take(self, message: Any) -> None:
+        """
+        One frame: a run is started and replies when it can, anything else replies at once.
+        """
+        frame = self._frame(message)
+        command_id, method, params = _command(frame)
+        if not self.signed_in and method not in ("authenticate", "ping"):
+            raise Closing(POLICY_VIOLATION, "the first frame must be authenticate")
+        try:
+            if method in RUN_METHODS:
+                self._start(command_id, method, params)
+                return
+            result = await self._perform(method, params)
+        except ServingError as error:
+            data = orjson.dumps(problems.stream_event(error), default=str)
+            await self.send_frame(error_frame(orjson.dumps(command_id), data))
+            return
+        await self.send_frame(orjson.dumps({"type": "success", "id": command_id, "result": result}))
+
+    def _frame(self, message: Any) -> Any:
+        text = message.get("text")
+        if text is None:
+            raise Closing(UNSUPPORTED_DATA, "frames are JSON text")
+        now = time.monotonic()
+        if len(self._frames) == self._frames.maxlen and now - self._frames[0] < 1:
+            raise Closing(POLICY_VIOLATION, "too many frames a second")
+        self._frames.append(now)
+        served = self.deployment.served
+        try:
+            return parse(
+                text.encode("utf-8", "surrogatepass"), served.limits if served else DEFAULT
+            )
+        except BadPayload as error:
+            code = TOO_BIG if error.status == 413 else INVALID_DATA
+            raise Closing(code, error.message) from None
+
+    def _start(self, command_id: CommandId, method: str, params: dict[str, Any]) -> None:
+        if command_id in self.runs:
+            raise _bad_command("id", "a run with this id is going on")
+        if len(self.runs) >= conf.socket_runs:
+            raise _TooManyRuns(f"This socket runs {conf.socket_runs} things at a time, no more.")
+        run = self.runs[command_id] = SocketRun(self, command_id, method, params)
+        run.task = asyncio.create_task(run.perform())
+        run.task.add_done_callback(lambda _: self.runs.pop(command_id, None))
+
+    async def _perform(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if method == "ping":
+            return {}
+        if method == "authenticate":
+            return await self._authenticate(params)
+        if method == "cancel":
+            return await self._cancel(params)
+        raise _bad_command("method", f"unknown method {method!r}")
+
+    async def _authenticate(self, params: dict[str, Any]) -> dict[str, Any]:
+        self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {params.get('token')}"
+        try:
+            await self._admit()
+        except ServingError as error:
+            raise Closing(POLICY_VIOLATION, f"not let in: {error.code}") from None
+        self.signed_in = True
+        return {"status": "authenticated"}
+
+    async def _cancel(self, params: dict[str, Any]) -> dict[str, Any]:
+        """
+        By `id`, a run of this socket; by `run_id`, any that the caller started in this process.
+        """
+        if run := self.runs.get(params.get("id", "")):
+            run.cancel()
+            return {"status": "cancelled"}
+        call = running.find(_uuid(params.get("run_id")))
+        caller = await access.identify_socket(self.request)
+        if call is None or call.principal != caller.principal:
+            raise UnknownRun
+        call.cancel()
+        return {"status": "cancelled"}
+
+
+class _TooManyRuns(ServingError):
+    status_code = 429
+    code = "too_many_runs"
+
+
+def _as_http(scope: Any) -> ASGIRequest:
+    """
+    The handshake as the request that it is, for the gate.
+    """
+    schemes = {"ws": "http", "wss": "https"}
+    scheme = schemes.get(scope.get("scheme", "ws"), "http")
+    request = ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, BytesIO())
+    try:
+        request.get_host()
+    except DisallowedHost:
+        raise InvalidRequest(
+            "This site is not served under that host name.", code="disallowed_host"
+        ) from None
+    return request
+
+
+def _command(frame: Any) -> tuple[CommandId, str, dict[str, Any]]:
+    """
+    Id, method and params; raises Closing where no reply could be addressed.
+    """
+    command_id = frame.get("id") if isinstance(frame, dict) else None
+    if not isinstance(command_id, str | int) or isinstance(command_id, bool):
+        raise Closing(POLICY_VIOLATION, "a frame is an object with an id, a text or an integer")
+    params = frame.get("params")
+    if params is None:
+        params = {}
+    if not isinstance(frame.get("method"), str) or not isinstance(params, dict):
+        raise Closing(POLICY_VIOLATION, "a frame has a method, a text, and params, an object")
+    return command_id, frame["method"], params
+
+
+def _bad_command(where: str, message: str) -> InvalidInput:
+    return InvalidInput([{"type": "value_error", "loc": [where], "msg": message}])
+
+
+def _uuid(value: Any) -> UUID:
+    try:
+        return UUID(str(value))
+    except ValueError:
+        raise _bad_command("run_id", "run_id should be a UUID") from None
