@@ -57,8 +57,7 @@ def _or_none(output: Any) -> Any:
 def _error(call: Invocation, output: Any) -> dict[str, Any] | None:
     if not isinstance(output, Exception):
         return None
-    problems.log(output, run_id=call.run_id, deployment=call.deployment.name)
-    public = problems.public_error(output, error_detail=call.deployment.error_detail)
+    public = call.deployment.errors.report(output, call.run_id)
     return problems.stream_event(public, call.run_id)
 
 

@@ -82,6 +82,8 @@ class StreamConsumer(CancellableHttpConsumer):
     `stream`, `stream_log` and `stream_events` of a deployment, as Server-Sent Events.
     """
 
+    errors = problems.ErrorPolicy()
+
     async def respond(self, request: HttpRequest, body: bytes) -> None:
         call: Invocation | None = None
         out = EventStream(self.base_send)
@@ -97,7 +99,8 @@ class StreamConsumer(CancellableHttpConsumer):
         await snapshot.loaded()
         if (found := self.match) is None:
             raise UnknownEndpoint
-        deployment = self.deployment = snapshot.find(found.path)
+        deployment = snapshot.find(found.path)
+        self.errors = deployment.errors
         require_endpoint(deployment, found.endpoint, found.config_hash)
         if request.method != "POST":
             raise WrongMethod("POST, OPTIONS")
@@ -132,11 +135,7 @@ class StreamConsumer(CancellableHttpConsumer):
 
     async def _fail(self, error: Exception, call: Invocation | None, out: EventStream) -> None:
         run_id = call.run_id if call else None
-        name, detail = ("", "none")
-        if deployment := getattr(self, "deployment", None):
-            name, detail = deployment.name, deployment.error_detail
-        problems.log(error, run_id=run_id, deployment=name)
-        public = problems.public_error(error, error_detail=detail)
+        public = self.errors.report(error, run_id)
         if out.begun:
             await out.finish(sse_named("error", problems.stream_event(public, run_id)))
         else:

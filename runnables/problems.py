@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -27,11 +29,43 @@ from runnables.exceptions import (
 logger = logging.getLogger("runnables.errors")
 
 JSON = "application/json"
+# Raised to be shown: nothing to hide, nothing to log.
+_PUBLIC = (ServingError, APIException, Http404, PermissionDenied, BadRequest)
 
 
-def public_error(error: BaseException, *, error_detail: str = "none") -> ServingError:
+@dataclass(frozen=True, slots=True)
+class ErrorPolicy:
     """
-    What the caller may see of any exception; foreign text only where a deployment opens it.
+    How one deployment shows errors: `detail` is none, class or message, and `translate`,
+    if given, may turn a foreign exception into one that callers understand.
+    """
+
+    deployment: str = ""
+    detail: str = "none"
+    translate: Callable[[Exception], Exception | None] | None = None
+
+    def report(self, error: Exception, run_id: UUID | None = None) -> ServingError:
+        """
+        What the caller may see. What the caller will not see is logged, under the run id.
+        """
+        if not isinstance(error, _PUBLIC):
+            logger.error("run %s of %s failed", run_id, self.deployment, exc_info=error)
+            error = self._translated(error)
+        return public_error(error, detail=self.detail)
+
+    def _translated(self, error: Exception) -> Exception:
+        if self.translate is None:
+            return error
+        try:
+            return self.translate(error) or error
+        except Exception:
+            logger.exception("translate_error of %s failed", self.deployment)
+            return error
+
+
+def public_error(error: Exception, *, detail: str = "none") -> ServingError:
+    """
+    Any exception as one that callers see; foreign text only where `detail` opens it.
     """
     if isinstance(error, ServingError):
         return error
@@ -47,15 +81,26 @@ def public_error(error: BaseException, *, error_detail: str = "none") -> Serving
         return OutputNotSerializable(
             detail=f"The output holds {error.kind}, which no encoder of this deployment knows."
         )
-    return RunFailed(detail=_run_failed_detail(error, error_detail))
+    if limited := _rate_limited(error):
+        return limited
+    return RunFailed(detail=_run_failed_detail(error, detail))
 
 
-def log(error: BaseException, *, run_id: UUID | None, deployment: str) -> None:
+def _rate_limited(error: Exception) -> ServingError | None:
     """
-    Write down what the caller will not see, under the run id that the caller will.
+    A model provider's 429 as our own: their clients' exceptions all carry the status.
     """
-    if not isinstance(error, ServingError | APIException | Http404 | PermissionDenied):
-        logger.error("run %s of %s failed", run_id, deployment, exc_info=error)
+    response = getattr(error, "response", None)
+    status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+    if status != 429:
+        return None
+    wait = getattr(response, "headers", {}).get("retry-after", "")
+    return PublicError(
+        "The model's provider limits our rate. Try again later.",
+        status=429,
+        code="upstream_rate_limited",
+        retry_after=float(wait) if str(wait).isdigit() else None,
+    )
 
 
 def body(error: ServingError, run_id: UUID | None = None) -> dict[str, Any]:
@@ -95,7 +140,7 @@ def stream_event(error: ServingError, run_id: UUID | None = None) -> dict[str, A
     return {"status_code": error.status_code, **body(error, run_id)}
 
 
-def _run_failed_detail(error: BaseException, error_detail: str) -> str:
+def _run_failed_detail(error: Exception, error_detail: str) -> str:
     if error_detail == "message":
         return f"{type(error).__name__}: {error}"
     if error_detail == "class":

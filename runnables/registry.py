@@ -90,6 +90,7 @@ class Options:
     callbacks: Callable[[Any], Any] | None = None
     encoders: Mapping[type, Callable[[Any], Any]] = field(default_factory=dict)
     serializer: Any = None
+    translate_error: Callable[[Exception], Exception | None] | None = None
     health_check: Callable[..., Any] | None = None
     token_feedback_config: Mapping[str, Any] | None = None
 

@@ -29,6 +29,7 @@ from runnables.conf import conf
 from runnables.exceptions import Unavailable, UnknownDeployment
 from runnables.models import CancelRequest, Deployment, Revision
 from runnables.payload import Limits
+from runnables.problems import ErrorPolicy
 from runnables.registry import Options, Registration, default_registry
 from runnables.schemas import Schemas
 
@@ -74,7 +75,7 @@ class ServedDeployment:
         self.include_callback_events: bool = values["include_callback_events"]
         self.name_allow_list: list[str] | None = values["stream_log_name_allow_list"]
         self.events_version: str = values["astream_events_version"]
-        self.error_detail: str = values["error_detail"]
+        self.errors = ErrorPolicy(self.name, values["error_detail"], self.options.translate_error)
         self.max_batch_size: int = values["max_batch_size"]
         self.batch_concurrency: int = values["batch_concurrency"]
         self.timeout: float = values["timeout"]

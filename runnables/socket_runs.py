@@ -136,9 +136,7 @@ class SocketRun:
 
     async def _fail(self, error: Exception) -> None:
         run_id: UUID | None = self._call.run_id if self._call else None
-        deployment = self._socket.deployment
-        problems.log(error, run_id=run_id, deployment=deployment.name)
-        public = problems.public_error(error, error_detail=deployment.error_detail)
+        public = self._socket.deployment.errors.report(error, run_id)
         data = orjson.dumps(problems.stream_event(public, run_id), default=str)
         try:
             if self._is_streaming:

@@ -63,8 +63,7 @@ class AsyncView(APIView):
     """
 
     run_id: UUID | None = None
-    error_detail = "none"
-    served_name = ""
+    errors = problems.ErrorPolicy()
 
     async def dispatch(  # type: ignore[override]
         self, request: HttpRequest, *args: Any, **kwargs: Any
@@ -86,9 +85,7 @@ class AsyncView(APIView):
         return self._known(JsonRequest(request), caller)
 
     def handle_exception(self, error: Exception) -> HttpResponse:  # type: ignore[override]
-        problems.log(error, run_id=self.run_id, deployment=self.served_name)
-        public = problems.public_error(error, error_detail=self.error_detail)
-        return problems.response(public, self.run_id)
+        return problems.response(self.errors.report(error, self.run_id), self.run_id)
 
     def _known(self, request: JsonRequest, caller: access.CallerRequest) -> Request:
         request._user, request._auth = caller.user, caller.auth
@@ -117,7 +114,7 @@ class DeploymentView(AsyncView):
 
     async def admit(self, request: HttpRequest) -> Request:
         deployment = self.deployment = snapshot.find(self.kwargs["path"])
-        self.error_detail, self.served_name = deployment.error_detail, deployment.name
+        self.errors = deployment.errors
         require_endpoint(deployment, self.endpoint, self.kwargs.get("config_hash"))
         caller = await access.admit(request, deployment)
         served = deployment.served or await deployment.ready()

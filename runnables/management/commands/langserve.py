@@ -156,7 +156,7 @@ class Command(BaseCommand):
                 )
                 text, fields = asyncio.run(_live_check(deployment, value))
         except Exception as error:  # noqa: BLE001 - whatever a runnable raises is the finding
-            problem = problems.public_error(error, error_detail="message")
+            problem = problems.public_error(error, detail="message")
             # At the operator's own terminal the cause may be shown.
             reason = str(error.__cause__ or "") or f"{problem.message} {problem.detail}"
             self.say(
