@@ -26,6 +26,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+from django.utils.datastructures import MultiValueDict
 from django.utils.http import is_same_domain
 from django.utils.module_loading import import_string
 from knox.crypto import hash_token
@@ -220,6 +221,9 @@ def check_csrf(request: HttpRequest) -> None:
     """
     if request.method in SAFE_METHODS:
         return
+    # The token comes by header. Django would look for it in the body too, and use that up.
+    request._post = QueryDict()  # type: ignore[attr-defined]
+    request._files = MultiValueDict()  # type: ignore[attr-defined]
     check = _CsrfCheck(_nothing)
     check.process_request(request)
     reason = check.process_view(request, _nothing, (), {})

@@ -8,9 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
-from runnables.exceptions import PayloadRefused
+from runnables.exceptions import PayloadRefused, UnsupportedType
+from runnables.payload import BadPayload, parse
+from runnables.snapshot import Served
+from runnables.uploads import payload_of_form
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -102,6 +105,23 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         if not message.get("more_body"):
             return part if not parts else b"".join((*parts, part))
         parts.append(part)
+
+
+def read_payload(request: HttpRequest, body: bytes, served: Served, *, files: bool) -> Any:
+    """
+    The payload of a body: JSON whatever its Content-Type says, or a multipart form where
+    `files` may come. Raises PayloadRefused and UnsupportedType.
+    """
+    content_type = request.META.get("CONTENT_TYPE", "")
+    if content_type.startswith("multipart/"):
+        if not files:
+            raise UnsupportedType
+        meta = {**request.META, "CONTENT_LENGTH": len(body)}
+        return payload_of_form(meta, body, served.limits, served.schemas.file_fields)
+    try:
+        return parse(body, served.limits)
+    except BadPayload as error:
+        raise PayloadRefused(error.message, code=error.code, status=error.status) from None
 
 
 async def send_response(response: HttpResponse, send: Send, extra_headers: Headers) -> None:

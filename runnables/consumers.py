@@ -1,8 +1,8 @@
 """
-The Channels doors. An HTTP consumer streams Server-Sent Events.
+The Channels door that streams: Server-Sent Events over HTTP.
 
-Channels looks at the next message only when a handler has returned, so the answer runs in
-a task of its own beside the receive loop: that is how a consumer hears the client leave.
+Channels looks at the next message only when a handler has returned, and would never hear
+the client leave a stream written in one: here somebody listens beside the answer.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from runnables.connection import (
     Receive,
     Send,
     read_body,
+    read_payload,
     send_response,
     while_connected,
 )
 from runnables.events import END, PING, sse, sse_named
-from runnables.exceptions import PayloadRefused, ServingError, UnknownEndpoint, WrongMethod
+from runnables.exceptions import ServingError, UnknownEndpoint, WrongMethod
 from runnables.invocation import Invocation, decode_hash, prepare
-from runnables.payload import BadPayload, parse
 from runnables.routing import Match, match
 from runnables.views import dropped_header, require_endpoint
 
@@ -106,10 +106,7 @@ class StreamConsumer(CancellableHttpConsumer):
             raise WrongMethod("POST, OPTIONS")
         caller = await access.admit(request, deployment)
         served = deployment.served or await deployment.ready()
-        try:
-            payload = parse(body, served.limits)
-        except BadPayload as error:
-            raise PayloadRefused(error.message, code=error.code, status=error.status) from None
+        payload = read_payload(request, body, served, files=found.endpoint == "stream")
         self.endpoint = found.endpoint
         return await prepare(
             deployment,
@@ -117,6 +114,7 @@ class StreamConsumer(CancellableHttpConsumer):
             payload,
             caller=caller,
             hash_config=decode_hash(found.config_hash or ""),
+            preset=request.GET.get("preset", ""),
         )
 
     def _headers(self, call: Invocation) -> Headers:

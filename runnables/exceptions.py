@@ -15,6 +15,7 @@ Every error a caller may see.
     │   └── UnknownRun
     ├── WrongMethod             405
     ├── UnsupportedEncoding     415
+    ├── UnsupportedType         415
     ├── PayloadRefused          413, 422
     ├── InvalidInput            422
     ├── ConfigNotAllowed        422
@@ -192,6 +193,16 @@ class UnsupportedEncoding(ServingError):
     status_code = 415
     code = "unsupported_encoding"
     message = "Send the body as it is, without a Content-Encoding."
+
+
+class UnsupportedType(ServingError):
+    """
+    A file, or a body, of a content type that is not taken here.
+    """
+
+    status_code = 415
+    code = "unsupported_type"
+    message = "This endpoint takes a JSON body."
 
 
 class PayloadRefused(ServingError):

@@ -22,6 +22,7 @@ from runnables.config import SERVER_OWNED, AcceptedConfig, accept
 from runnables.exceptions import BatchTooLarge, InvalidConfigHash, InvalidInput
 from runnables.snapshot import Served, ServedDeployment
 
+PRESETS = ("", "final_answer")
 FILTERS = (
     "include_names",
     "include_types",
@@ -46,6 +47,7 @@ class Invocation:
     run_id: UUID
     dropped: tuple[str, ...] = ()
     filters: Mapping[str, list[str]] | None = None
+    preset: str = ""
     events: CallbackEvents | None = None
 
     @property
@@ -60,9 +62,11 @@ async def prepare(
     *,
     caller: CallerRequest,
     hash_config: Mapping[str, Any],
+    preset: str = "",
 ) -> Invocation:
     """
-    A call of `invoke`, `stream`, `stream_log` or `stream_events`.
+    A call of `invoke`, `stream`, `stream_log` or `stream_events`. A `preset` chooses
+    among the events: "final_answer".
 
     Raises InvalidInput and ConfigNotAllowed, and whatever the deployment's config
     modifier raises.
@@ -81,6 +85,7 @@ async def prepare(
         run_id=_run_id(config, caller.run_id),
         dropped=accepted.dropped,
         filters=_filters(body) if endpoint in ("stream_log", "stream_events") else None,
+        preset=_preset(preset) if endpoint == "stream_events" else "",
     )
     return _with_callbacks(call, endpoint)
 
@@ -275,6 +280,14 @@ def _filters(body: Mapping[str, Any]) -> dict[str, list[str]]:
             )
         filters[name] = value
     return filters
+
+
+def _preset(name: str) -> str:
+    if name not in PRESETS:
+        known = ", ".join(filter(None, PRESETS))
+        message = f"there is no preset {name!r}; known are: {known}"
+        raise InvalidInput([{"type": "value_error", "loc": ["preset"], "msg": message}])
+    return name
 
 
 def _with_callbacks(call: Invocation, endpoint: str) -> Invocation:

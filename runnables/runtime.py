@@ -15,6 +15,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from runnables.final_answer import FinalAnswer
 from runnables.invocation import Invocation
 from runnables.running import RunningCall, running
 
@@ -89,9 +90,11 @@ async def stream_events(call: Invocation) -> AsyncIterator[bytes]:
     stream = runnable.astream_events(
         call.input, call.config, version=version, **(call.filters or {})
     )
+    wanted = FinalAnswer() if call.preset == "final_answer" else None
     async with aclosing(stream) as events:
         async for event in events:
-            yield dumps(_public_event(event))
+            if wanted is None or wanted(event):
+                yield dumps(_public_event(event))
 
 
 STREAMS = {"stream": stream, "stream_log": stream_log, "stream_events": stream_events}

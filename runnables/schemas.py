@@ -8,7 +8,7 @@ kept for good, what does is kept for the configs seen last.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ from runnables.validation import InputValidator, public_errors
 
 # Different effective configs kept per deployment; each may hold a compiled schema.
 KEPT_CONFIGS = 64
+MAX_FIELD_DEPTH = 8
 
 
 class Schemas:
@@ -76,6 +77,17 @@ class Schemas:
         """
         return _json_schema(self._config_model)
 
+    @cached_property
+    def file_fields(self) -> dict[str, dict[str, Any]] | None:
+        """
+        The input's base64 file fields by dotted name, each with its widget; None where the
+        input is no object, so that nothing is known of it.
+        """
+        schema = orjson.loads(self.input_schema({}))
+        definitions = schema.get("$defs", {})
+        found = dict(_file_fields(schema, definitions, depth=0))
+        return found if found or "properties" in schema else None
+
     def accept_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """
         The part of a caller's config that this runnable takes, checked; the rest is not in it.
@@ -125,6 +137,25 @@ class Schemas:
         return orjson.dumps(
             values, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
         )
+
+
+def _file_fields(
+    schema: Any, definitions: dict[str, Any], *, depth: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """
+    Dotted names below `schema` of fields with the widget base64file.
+    """
+    while "$ref" in schema:
+        schema = definitions.get(schema["$ref"].rpartition("/")[2], {})
+    if depth > MAX_FIELD_DEPTH:
+        return
+    for name, field in schema.get("properties", {}).items():
+        widget = (field.get("extra") or {}).get("widget") or {}
+        if widget.get("type") == "base64file":
+            yield name, widget
+        else:
+            for below, found in _file_fields(field, definitions, depth=depth + 1):
+                yield f"{name}.{below}", found
 
 
 def _as_model(schema: Any) -> type[BaseModel]:

@@ -117,6 +117,7 @@ class SocketRun:
             self._params,
             caller=caller,
             hash_config=self._hash_config(),
+            preset=str(self._params.get("preset") or ""),
         )
         return self._call
 

@@ -23,36 +23,34 @@ from rest_framework.views import APIView
 from runnables import access, database, problems, running, runtime, snapshot
 from runnables.bodies import EMPTY_BATCH, batch_body, invoke_body
 from runnables.conf import conf
+from runnables.connection import read_payload
 from runnables.exceptions import (
     CsrfFailed,
-    PayloadRefused,
     UnknownEndpoint,
     UnknownRun,
     WrongMethod,
 )
 from runnables.invocation import Invocation, decode_hash, prepare, prepare_batch, schema_config
 from runnables.models import CancelRequest
-from runnables.payload import DEFAULT, BadPayload, parse
 from runnables.schemas import Schemas
 
 JSON = "application/json"
 
 
-class JsonRequest(Request):
+class ServedRequest(Request):
     """
-    A request whose body is JSON whatever its Content-Type says, within the deployment's limits.
+    A request whose data is read within the limits of a deployment.
     """
 
-    limits = DEFAULT
+    served: snapshot.Served
+    takes_files = False
     # Set by our views; DRF would ask its authenticators, in a thread.
     _user: Any
     _auth: Any
 
     def _load_data_and_files(self) -> None:
-        try:
-            data = parse(self._request.read(), self.limits)
-        except BadPayload as error:
-            raise PayloadRefused(error.message, code=error.code, status=error.status) from None
+        body = self._request.read()
+        data = read_payload(self._request, body, self.served, files=self.takes_files)
         self._data = self._full_data = data
         self._files: Any = MultiValueDict()
 
@@ -82,12 +80,12 @@ class AsyncView(APIView):
         The request as DRF knows it, its caller known and let in.
         """
         caller = await access.identify(request)
-        return self._known(JsonRequest(request), caller)
+        return self._known(ServedRequest(request), caller)
 
     def handle_exception(self, error: Exception) -> HttpResponse:  # type: ignore[override]
         return problems.response(self.errors.report(error, self.run_id), self.run_id)
 
-    def _known(self, request: JsonRequest, caller: access.CallerRequest) -> Request:
+    def _known(self, request: ServedRequest, caller: access.CallerRequest) -> Request:
         request._user, request._auth = caller.user, caller.auth
         self.caller = caller
         return request
@@ -111,6 +109,7 @@ class DeploymentView(AsyncView):
     """
 
     endpoint = ""
+    takes_files = False
 
     async def admit(self, request: HttpRequest) -> Request:
         deployment = self.deployment = snapshot.find(self.kwargs["path"])
@@ -118,8 +117,8 @@ class DeploymentView(AsyncView):
         require_endpoint(deployment, self.endpoint, self.kwargs.get("config_hash"))
         caller = await access.admit(request, deployment)
         served = deployment.served or await deployment.ready()
-        wrapped = JsonRequest(request)
-        wrapped.limits = served.limits
+        wrapped = ServedRequest(request)
+        wrapped.served, wrapped.takes_files = served, self.takes_files
         return self._known(wrapped, caller)
 
     async def _prepare(self, request: Request) -> Invocation:
@@ -140,6 +139,7 @@ class InvokeView(DeploymentView):
     """
 
     endpoint = "invoke"
+    takes_files = True
 
     async def post(self, request: Request) -> HttpResponse:
         call = await self._prepare(request)
