@@ -28,7 +28,6 @@ DEFAULTS: dict[str, Any] = {
     "FIRST_CHUNK_SECONDS": 0.1,
     "MAX_INPUT_BYTES": MIB,
     "MAX_FILE_INPUT_BYTES": 10 * MIB,
-    "DRAIN_SECONDS": 25.0,
     "SEND_SECONDS": 30.0,
     "SOCKET_RUNS": 100,
     "SOCKET_FRAMES_PER_SECOND": 200,
@@ -116,13 +115,6 @@ class Conf:
         The same, where the input has a file widget.
         """
         return int(self._value("MAX_FILE_INPUT_BYTES"))
-
-    @cached_property
-    def drain_seconds(self) -> float:
-        """
-        How long open streams may go on after the server was told to stop.
-        """
-        return float(self._value("DRAIN_SECONDS"))
 
     @cached_property
     def send_seconds(self) -> float:

@@ -8,55 +8,20 @@ import re
 
 # First segments of the site's fixed routes, now and to come.
 RESERVED = frozenset(
-    [
-        "admin",
-        "accounts",
-        "static",
-        "media",
-        "deployments",
-        "docs",
-        "openapi.json",
-        "traces",
-        "dashboard",
-        "review",
-        "s",
-        "tokens",
-        "health",
-        "metrics",
-        "ok",
-        "info",
-        "assistants",
-        "threads",
-        "runs",
-        "store",
-        "mcp",
-        "a2a",
-        "ui",
-        "v1",
-    ]
+    {
+        *("admin", "accounts", "static", "media", "deployments", "docs", "openapi.json"),
+        *("traces", "dashboard", "review", "s", "tokens", "health", "metrics"),
+        *("ok", "info", "assistants", "threads", "runs", "store", "mcp", "a2a", "ui", "v1"),
+    }
 )
 # Words that mean something inside a deployment's own URL space.
 ENDPOINT_WORDS = frozenset(
-    [
-        "invoke",
-        "batch",
-        "stream",
-        "stream_log",
-        "stream_events",
-        "astream_events",
-        "input_schema",
-        "output_schema",
-        "config_schema",
-        "feedback",
-        "token_feedback",
-        "public_trace_link",
-        "c",
-        "ws",
-        "runs",
-        "docs",
-        "chat",
-        "playground",
-    ]
+    {
+        *("invoke", "batch", "stream", "stream_log", "stream_events", "astream_events"),
+        *("input_schema", "output_schema", "config_schema"),
+        *("feedback", "token_feedback", "public_trace_link", "playground"),
+        *("c", "ws", "runs", "docs"),
+    }
 )
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~-]*")
 

@@ -42,7 +42,7 @@ def _patterns(endpoint: str, view: type[DeploymentView]) -> list[URLPattern]:
             {"path": ""},
             name=f"{endpoint}_with_config",
         ),
-        re_path(rf"{base}{endpoint}/?$", view.as_view(), {"path": ""}, name=endpoint),
+        re_path(rf"{base}{endpoint}/?$", view.as_view(), name=endpoint),
     ]
 
 

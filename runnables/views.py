@@ -15,6 +15,7 @@ from uuid import UUID
 
 import orjson
 from django.http import HttpRequest, HttpResponse
+from django.urls import get_script_prefix
 from django.utils.datastructures import MultiValueDict
 from langchain_core.runnables import RunnableConfig
 from rest_framework.request import Request
@@ -112,7 +113,7 @@ class DeploymentView(AsyncView):
     takes_files = False
 
     async def admit(self, request: HttpRequest) -> Request:
-        deployment = self.deployment = snapshot.find(self.kwargs["path"])
+        deployment = self.deployment = snapshot.find(self.kwargs.get("path") or "")
         self.errors = deployment.errors
         require_endpoint(deployment, self.endpoint, self.kwargs.get("config_hash"))
         caller = await access.admit(request, deployment)
@@ -250,10 +251,11 @@ class DeploymentListView(AsyncView):
         allowed = await database.query(
             lambda: access.may_list(self.caller, snapshot.all_deployments())
         )
+        base = get_script_prefix() + (f"{conf.prefix}/" if conf.prefix else "")
         content = [
             {
                 "name": deployment.name,
-                "path": f"{request._request.path[: -len('deployments/')].rstrip('/')}/{deployment.path}",
+                "path": base + deployment.path,
                 "description": deployment.values["description"],
                 "endpoints": sorted(deployment.endpoints),
                 "access": deployment.access,

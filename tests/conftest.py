@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +21,9 @@ from runnables import database, deployments, snapshot
 from runnables.asgi import get_asgi_application
 from runnables.models import ApiToken, Deployment
 from runnables.registry import default_registry
+
+# The test database lies there: a file, since live servers share it.
+(Path(__file__).resolve().parent.parent / "build").mkdir(exist_ok=True)
 
 
 class Site:
