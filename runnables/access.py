@@ -32,7 +32,13 @@ from django.utils.module_loading import import_string
 from knox.crypto import hash_token
 
 from runnables import database, sessions
-from runnables.exceptions import CsrfFailed, NotAuthenticated, NotPermitted, UnknownDeployment
+from runnables.exceptions import (
+    CsrfFailed,
+    NotAuthenticated,
+    NotPermitted,
+    ServingError,
+    UnknownDeployment,
+)
 from runnables.models import ApiToken, Session
 
 if TYPE_CHECKING:
@@ -198,21 +204,29 @@ def _is_trusted_origin(request: HttpRequest, origin: str) -> bool:
     return any(scheme == s and is_same_domain(host, h.removeprefix("*")) for s, _, h in patterns)
 
 
-def may_list(
+async def may_use(
     caller: CallerRequest, deployments: Iterable[ServedDeployment]
 ) -> list[ServedDeployment]:
     """
-    The deployments this caller may use. Asks the caller's groups: not for the hot path.
+    Those of the deployments that this caller may use. Not for the hot path: it asks the
+    caller's groups, and every deployment's own permissions.
     """
-    groups: set[int] = set()
-    if caller.user.is_authenticated:
-        groups = set(caller.user.groups.values_list("pk", flat=True))
+    groups = await database.query(lambda: _group_ids(caller))
     allowed = []
     for deployment in deployments:
         caller.in_groups = bool(groups & deployment.group_ids)
-        if not refusal(caller, deployment):
-            allowed.append(deployment)
+        try:
+            await let_in(caller, deployment)
+        except ServingError:
+            continue
+        allowed.append(deployment)
     return allowed
+
+
+def _group_ids(caller: CallerRequest) -> set[int]:
+    if not caller.user.is_authenticated:
+        return set()
+    return set(caller.user.groups.values_list("pk", flat=True))
 
 
 def check_csrf(request: HttpRequest) -> None:

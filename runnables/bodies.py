@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 
 from runnables import problems
-from runnables.codec import strict, tolerant
+from runnables.codec import NotSerializable, strict, tolerant
 from runnables.invocation import Invocation
-
-EMPTY_BATCH = b'{"output":[],"metadata":{"responses":[],"run_ids":[]}}'
+from runnables.snapshot import ServedDeployment
 
 
 def invoke_body(call: Invocation, output: Any) -> bytes:
@@ -36,9 +35,9 @@ def batch_body(
 
     With `partial`, `output` and `errors` have null where the other has something.
     """
-    if not calls:
-        return EMPTY_BATCH
     encoder = calls[0].served.encoder
+    if partial:
+        outputs = [_encodable(call, output) for call, output in zip(calls, outputs, strict=True)]
     fields = [b'"output":' + encoder.dumps([_or_none(output) for output in outputs])]
     if partial:
         errors = [_error(call, output) for call, output in zip(calls, outputs, strict=True)]
@@ -48,6 +47,23 @@ def batch_body(
         fields.append(b'"callback_events":' + tolerant.dumps(events))
     fields.append(b'"metadata":' + _batch_metadata(calls))
     return b"{" + b",".join(fields) + b"}"
+
+
+def empty_batch_body(deployment: ServedDeployment) -> bytes:
+    events = b'"callback_events":[],' if deployment.include_callback_events else b""
+    return b'{"output":[],' + events + b'"metadata":{"responses":[],"run_ids":[]}}'
+
+
+def _encodable(call: Invocation, output: Any) -> Any:
+    """
+    The output, or the error that it cannot be sent: one bad output is not all of them.
+    """
+    try:
+        if not isinstance(output, Exception):
+            call.served.encoder.dumps(output)
+    except NotSerializable as error:
+        return error
+    return output
 
 
 def _or_none(output: Any) -> Any:

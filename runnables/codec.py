@@ -121,7 +121,7 @@ class Encoder:
             # cyclic objects: all that orjson refuses. Rare, so it may be slow.
             data = _json(self.plain(value))
         if _TOOL in data:
-            return _json(_with_tool_call_ids(orjson.loads(data)))
+            return _json(_with_tool_call_ids(json.loads(data)))
         return data
 
     def plain(self, value: Any, depth: int = 0) -> Any:

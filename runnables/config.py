@@ -65,7 +65,7 @@ def accept(
     merged = _merge(accepted)
     if configurable := merged.get("configurable"):
         for name in OWNED_STATE:
-            if configurable.get(name):
+            if configurable.get(name) is not None:
                 configurable[name] = f"{owner or 'anonymous'}-{configurable[name]}"
     return AcceptedConfig(merged, tuple(sorted(set(dropped))))
 
@@ -170,10 +170,10 @@ def _check_bounds(config: Mapping[str, Any]) -> None:
         _out_of_bounds("metadata", f"at most {MAX_METADATA_BYTES:,} bytes as JSON")
     if any(key.startswith("__") for key in metadata):
         _out_of_bounds("metadata", "without keys that begin with two underscores")
-    if not 1 <= (config.get("recursion_limit") or 1) <= MAX_RECURSION:
-        _out_of_bounds("recursion_limit", f"between 1 and {MAX_RECURSION}")
-    if not 1 <= (config.get("max_concurrency") or 1) <= MAX_CONCURRENCY:
-        _out_of_bounds("max_concurrency", f"between 1 and {MAX_CONCURRENCY}")
+    for key, most in (("recursion_limit", MAX_RECURSION), ("max_concurrency", MAX_CONCURRENCY)):
+        value = config.get(key)
+        if value is not None and not 1 <= value <= most:
+            _out_of_bounds(key, f"between 1 and {most}")
 
 
 def _out_of_bounds(key: str, wanted: str) -> None:

@@ -33,7 +33,7 @@ from runnables.events import END, PING, sse, sse_named
 from runnables.exceptions import ServingError, UnknownEndpoint, WrongMethod
 from runnables.invocation import Invocation, decode_hash, prepare
 from runnables.routing import Match, match
-from runnables.views import dropped_header, require_endpoint
+from runnables.views import allowed_methods, dropped_header, require_endpoint
 
 Made = tuple[ASGIRequest, Match | None, Headers]
 
@@ -63,7 +63,9 @@ class CancellableHttpConsumer(AsyncHttpConsumer):
         )
         self.http, self.match, self.extra_headers = made
         try:
-            body = await read_body(receive, conf.max_file_input_bytes)
+            body = await read_body(
+                receive, snapshot.largest_body(self.match.path if self.match else "")
+            )
         except ClientGone:
             return
         except ServingError as error:
@@ -85,6 +87,11 @@ class StreamConsumer(CancellableHttpConsumer):
     errors = problems.ErrorPolicy()
 
     async def respond(self, request: HttpRequest, body: bytes) -> None:
+        if request.method == "OPTIONS":
+            await send_response(
+                allowed_methods(("POST", "OPTIONS")), self.base_send, self.extra_headers
+            )
+            return
         call: Invocation | None = None
         out = EventStream(self.base_send)
         try:
@@ -101,10 +108,11 @@ class StreamConsumer(CancellableHttpConsumer):
             raise UnknownEndpoint
         deployment = snapshot.find(found.path)
         self.errors = deployment.errors
+        caller = await access.admit(request, deployment)
         require_endpoint(deployment, found.endpoint, found.config_hash)
         if request.method != "POST":
             raise WrongMethod("POST, OPTIONS")
-        caller = await access.admit(request, deployment)
+        caller.raw_body = body
         served = deployment.served or await deployment.ready()
         payload = read_payload(request, body, served, files=found.endpoint == "stream")
         self.endpoint = found.endpoint

@@ -18,11 +18,13 @@ from runnables.registry import Registration, Registry
 @dataclass(frozen=True, slots=True)
 class Synced:
     """
-    What `sync` did: names made, and names of rows whose code is gone.
+    What `sync` did: names made, names of rows whose code is gone, and names made on
+    another path and switched off, for theirs is taken.
     """
 
     created: list[str]
     orphaned: list[str]
+    moved: list[str]
 
 
 def announce_change() -> None:
@@ -44,14 +46,15 @@ def sync(registry: Registry) -> Synced:
     with transaction.atomic():
         known = set(Deployment.objects.values_list("name", flat=True))
         missing = [registration for registration in registry if registration.name not in known]
-        for registration in missing:
-            _create(registration)
+        moved = [r.name for r in missing if _create(r).path != r.path]
         orphaned = Deployment.objects.exclude(
             name__in=[registration.name for registration in registry]
         )
         if missing:
             announce_change()
-        return Synced([r.name for r in missing], list(orphaned.values_list("name", flat=True)))
+        return Synced(
+            [r.name for r in missing], list(orphaned.values_list("name", flat=True)), moved
+        )
 
 
 def switch(deployment: Deployment, *, on: bool, endpoint: str | None = None) -> None:
@@ -72,9 +75,11 @@ def _create(registration: Registration) -> Deployment:
     options = registration.options
     allowed = options.stream_log_name_allow_list
     groups = () if isinstance(options.access, str) else options.access
+    path = _free_path(registration.path)
     deployment = Deployment.objects.create(
         name=registration.name,
-        path=registration.path,
+        path=path,
+        is_enabled=path == registration.path,
         description=options.description,
         listed=options.listed,
         access=options.access if isinstance(options.access, str) else Deployment.Access.GROUPS,
@@ -95,3 +100,14 @@ def _create(registration: Registration) -> Deployment:
     )
     deployment.groups.set(Group.objects.get_or_create(name=name)[0] for name in groups)
     return deployment
+
+
+def _free_path(wanted: str) -> str:
+    """
+    The path, or one beside it where an admin has moved another deployment to it.
+    """
+    path, number = wanted, 1
+    while Deployment.objects.filter(path=path).exists():
+        number += 1
+        path = f"{wanted or 'root'}-{number}"
+    return path

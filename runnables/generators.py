@@ -9,12 +9,16 @@ LangChain's context variables do not survive a change of task.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Future
 from functools import wraps
 from typing import Any
 
 from langchain_core.runnables.config import run_in_executor
+
+logger = logging.getLogger(__name__)
 
 _END = object()
 
@@ -29,12 +33,12 @@ def async_transform(transform: Callable[..., Iterator[Any]]) -> Callable[..., As
         chunks: AsyncIterator[Any], *args: Any, **kwargs: Any
     ) -> AsyncIterator[Any]:
         source = _Source()
-        output = transform(source, *args, **kwargs)
+        output = _Guarded(transform(source, *args, **kwargs))
         try:
             while (item := await _next(output, source, chunks)) is not _END:
                 yield item
         finally:
-            await run_in_executor(None, _close, output)
+            output.close_soon()
 
     return atransform
 
@@ -46,14 +50,43 @@ def async_generator(function: Callable[..., Iterator[Any]]) -> Callable[..., Asy
 
     @wraps(function)
     async def agenerate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        output = function(*args, **kwargs)
+        output = _Guarded(function(*args, **kwargs))
         try:
-            while (item := await run_in_executor(None, next, output, _END)) is not _END:
+            while (item := await run_in_executor(None, output.next)) is not _END:
                 yield item
         finally:
-            await run_in_executor(None, _close, output)
+            output.close_soon()
 
     return agenerate
+
+
+class _Guarded:
+    """
+    A generator that one thread at a time may touch: a cancelled run leaves its thread at
+    work in it, and to close it then is an error.
+    """
+
+    def __init__(self, generator: Iterator[Any]) -> None:
+        self._generator = generator
+        self._lock = threading.Lock()
+
+    def next(self) -> Any:
+        with self._lock:
+            return next(self._generator, _END)
+
+    def close_soon(self) -> None:
+        """
+        Close it when it is at rest, in the pool; nobody waits for that.
+        """
+        asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    def _close(self) -> None:
+        try:
+            with self._lock:
+                if isinstance(self._generator, Generator):
+                    self._generator.close()
+        except Exception:
+            logger.exception("a generator failed while it was closed")
 
 
 class _Source:
@@ -78,11 +111,11 @@ class _Source:
         return item
 
 
-async def _next(output: Iterator[Any], source: _Source, chunks: AsyncIterator[Any]) -> Any:
+async def _next(output: _Guarded, source: _Source, chunks: AsyncIterator[Any]) -> Any:
     """
     The generator's next item; feeds it for as long as it asks for input.
     """
-    working = asyncio.ensure_future(run_in_executor(None, next, output, _END))
+    working = asyncio.ensure_future(run_in_executor(None, output.next))
     try:
         while not working.done():
             wanted = asyncio.ensure_future(source.wanted.wait())
@@ -104,8 +137,3 @@ async def _feed(source: _Source, chunks: AsyncIterator[Any]) -> None:
         waiting.set_result(await anext(chunks, _END))
     except Exception as error:  # noqa: BLE001 - it belongs to the generator, which asked
         waiting.set_exception(error)
-
-
-def _close(output: Any) -> None:
-    if hasattr(output, "close"):
-        output.close()

@@ -106,7 +106,7 @@ class LangServeHandler:
                 scope["langserve"] = (request, found, extra)
                 await self._stream(scope, receive, send)
                 return
-            body = await read_body(receive, conf.max_file_input_bytes)
+            body = await read_body(receive, snapshot.largest_body(found.path))
         except ClientGone:
             return
         except ServingError as error:

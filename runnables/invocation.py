@@ -116,7 +116,9 @@ async def prepare_batch(
     calls = []
     for index, value in enumerate(inputs):
         position = 0 if shared else index
+        # Nothing is shared between runs: handlers may write to what they are given.
         config: RunnableConfig = {**made[position]}
+        config["metadata"] = {**config["metadata"]}
         if shared and index:
             config.pop("run_id", None)  # one id names one run: the first
         call = Invocation(
@@ -185,22 +187,18 @@ def _batch_configs(body: Mapping[str, Any], inputs: int) -> list[Any]:
     if configs is None or isinstance(configs, dict):
         return [configs]
     if not isinstance(configs, list):
-        raise InvalidInput(
-            [
-                {
-                    "type": "list_type",
-                    "loc": ["config"],
-                    "msg": "config should be an object or a list of them",
-                }
-            ]
-        )
+        raise _bad_batch_config("config should be an object, or a list of one for each input.")
     if len(configs) != inputs:
-        error = InvalidInput([{"type": "value_error", "loc": ["config"], "msg": ""}])
-        error.message = error.detail = (
+        raise _bad_batch_config(
             f"There are {inputs} inputs, but {len(configs)} configs: give one for each, or one object."
         )
-        raise error
     return configs
+
+
+def _bad_batch_config(message: str) -> InvalidInput:
+    error = InvalidInput([{"type": "value_error", "loc": ["config"], "msg": message}])
+    error.message = error.detail = message  # LangServe answers a text here
+    return error
 
 
 def _accept(
@@ -248,10 +246,13 @@ def _write_identity(
 
 
 async def _modified(config: RunnableConfig, modifier: Any, caller: CallerRequest) -> RunnableConfig:
-    if not inspect.iscoroutinefunction(modifier):
+    if inspect.iscoroutinefunction(modifier):
+        modified = await modifier(config, caller)
+    else:
         # It may ask the database, as ordinary Django code does.
-        modifier = sync_to_async(modifier)
-    modified = await modifier(config, caller)
+        modified = await sync_to_async(modifier)(config, caller)
+        if inspect.isawaitable(modified):
+            modified = await modified
     if not isinstance(modified, dict):
         raise TypeError(
             f"per_req_config_modifier returned {type(modified).__name__}, not a config dict"

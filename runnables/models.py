@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from knox.models import AbstractAuthToken
 
 from runnables.paths import normalize
-from runnables.registry import ENDPOINTS, default_registry
+from runnables.registry import ENDPOINTS, BadOption, check_config_keys, default_registry
 
 
 def _validate_path(value: str) -> None:
@@ -36,6 +36,14 @@ def _validate_endpoints(value: Any) -> None:
 def _validate_names(value: Any) -> None:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValidationError(_("This is a list of texts."))
+
+
+def _validate_config_keys(value: Any) -> None:
+    _validate_names(value)
+    try:
+        check_config_keys(value)
+    except BadOption as error:
+        raise ValidationError(str(error)) from None
 
 
 def all_endpoints() -> list[str]:
@@ -114,7 +122,7 @@ class Deployment(models.Model):
         _("config keys callers may send"),
         default=default_config_keys,
         blank=True,
-        validators=[_validate_names],
+        validators=[_validate_config_keys],
     )
     extra_configurable = models.JSONField(
         _("extra configurable ids callers may send"),
@@ -140,7 +148,11 @@ class Deployment(models.Model):
     )
     include_callback_events = models.BooleanField(_("send callback events"), default=False)
     stream_log_name_allow_list = models.JSONField(
-        _("stream log name allow-list"), null=True, blank=True, default=None
+        _("stream log name allow-list"),
+        null=True,
+        blank=True,
+        default=None,
+        validators=[_validate_names],
     )
     playground_type = models.CharField(
         _("playground"),
@@ -172,6 +184,7 @@ class Deployment(models.Model):
         _("largest body in bytes"),
         null=True,
         blank=True,
+        validators=[MinValueValidator(1)],
         help_text=_("Empty: the site's default, which is larger where files are uploaded."),
     )
     timeout = models.FloatField(
@@ -192,7 +205,9 @@ class Deployment(models.Model):
         return self.name
 
     def clean(self) -> None:
-        if self.name not in default_registry:
+        # A row whose code is gone may still be edited: switched off, for one.
+        is_known = Deployment.objects.filter(pk=self.pk, name=self.name).exists()
+        if not is_known and self.name not in default_registry:
             raise ValidationError({"name": _("No runnable with this name is registered.")})
         self.path = self.path.strip("/")
 

@@ -285,7 +285,7 @@ def _registration(
 
 
 def _path(name: str, path: str | None) -> str:
-    if path is not None and not path.startswith("/"):
+    if path is not None and not (isinstance(path, str) and path.startswith("/")):
         raise BadPath(f"{name!r}: path must start with '/', got {path!r}")
     try:
         return normalize(name if path is None else path)
@@ -308,6 +308,7 @@ def _options(name: str, given: dict[str, Any]) -> Options:
 
 
 def _check(options: Options) -> None:
+    _check_types(options)
     options.endpoints()
     _one_of("validation", options.validation, VALIDATION)
     _one_of("playground_type", options.playground_type, ("default", "chat"))
@@ -316,19 +317,41 @@ def _check(options: Options) -> None:
         _one_of("access", options.access, ACCESS)
     elif not options.access or not all(isinstance(name, str) and name for name in options.access):
         raise BadOption("access as a list names one or more groups")
-    _check_config_keys(options.config_keys)
+    check_config_keys(options.config_keys)
     for types in ("input_type", "output_type", "input_schema", "output_schema"):
         _refuse_pydantic_v1(types, getattr(options, types))
-    if (
-        options.token_feedback_config
-        and len(options.token_feedback_config.get("key_configs", ())) != 1
-    ):
+    feedback = options.token_feedback_config
+    if feedback and len(feedback.get("key_configs", ())) != 1:
         raise BadOption("token_feedback_config needs exactly one entry in key_configs")
-    if options.max_batch_size < 1 or options.batch_concurrency < 1 or options.timeout <= 0:
-        raise BadOption("max_batch_size and batch_concurrency are at least 1, timeout is above 0")
 
 
-def _check_config_keys(keys: Sequence[str]) -> None:
+def _check_types(options: Options) -> None:
+    for name in ("per_req_config_modifier", "callbacks", "translate_error", "health_check"):
+        value = getattr(options, name)
+        if value is not None and not callable(value):
+            raise BadOption(f"{name} is a function, got {value!r}")
+    for name in ("extra_configurable", "open_configurable", "stream_log_name_allow_list"):
+        value = getattr(options, name)
+        if isinstance(value, str) or not isinstance(value, Iterable | None):
+            raise BadOption(f"{name} is a list of texts, got {value!r}")
+    if not isinstance(options.access, str | Iterable):
+        raise BadOption(f"access is a text or a list of groups, got {options.access!r}")
+    for name in ("max_batch_size", "batch_concurrency", "max_input_bytes"):
+        value = getattr(options, name)
+        if (value is not None or name != "max_input_bytes") and not _is_positive(value, int):
+            raise BadOption(f"{name} is a whole number of at least 1, got {value!r}")
+    if not _is_positive(options.timeout, (int, float)):
+        raise BadOption(f"timeout is a number of seconds above 0, got {options.timeout!r}")
+
+
+def _is_positive(value: Any, kinds: Any) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool) and value > 0
+
+
+def check_config_keys(keys: Sequence[str]) -> None:
+    """
+    Raise BadOption unless these are keys of RunnableConfig that callers may send.
+    """
     known = set(RunnableConfig.__annotations__) - {"run_name", "callbacks"}
     if isinstance(keys, str) or (unknown := sorted(set(keys) - known)):
         bad = keys if isinstance(keys, str) else ", ".join(unknown)

@@ -5,6 +5,7 @@ so one look from the right tells; Django's resolver is not asked on the hot path
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from runnables.paths import RESERVED
@@ -28,6 +29,9 @@ ALIASES = {"astream_events": "stream_events"}
 STREAMS = frozenset({"stream", "stream_log", "stream_events"})
 
 
+_ROOT_CANCEL = re.compile(r"runs/[^/]+/cancel")
+
+
 class Match(NamedTuple):
     """
     `path` is the deployment's; `config_hash` is None outside `/c/{hash}/`.
@@ -44,9 +48,10 @@ def match(path: str) -> Match | None:
     The door behind a path below the mount point, or None if it is none of ours.
     """
     path = path.strip("/")
-    if path.partition("/")[0] in RESERVED:
-        return None
     base, _, last = path.rpartition("/")
+    # `runs` is reserved too: /runs/{id}/cancel belongs to the deployment at the root.
+    if path.partition("/")[0] in RESERVED and not _ROOT_CANCEL.fullmatch(path):
+        return None
     if last in ENDPOINTS:
         endpoint = ALIASES.get(last, last)
         above, _, config_hash = base.rpartition("/")

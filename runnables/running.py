@@ -96,7 +96,8 @@ def all_run_ids() -> list[UUID]:
 
 def _enter(call: RunningCall) -> None:
     with _lock:
-        if any(run_id in _running for run_id in call.run_ids):
+        twice = len(set(call.run_ids)) != len(call.run_ids)
+        if twice or any(run_id in _running for run_id in call.run_ids):
             call.end()
             raise RunIdInUse
         for run_id in call.run_ids:

@@ -19,8 +19,9 @@ from runnables.final_answer import FinalAnswer
 from runnables.invocation import Invocation
 from runnables.running import RunningCall, running
 
-# Deprecated in langchain-core, and still what `stream_log` is made of.
+# Deprecated in langchain-core, and still what LangServe's clients ask for.
 warnings.filterwarnings("ignore", message="astream_log is deprecated")
+warnings.filterwarnings("ignore", message="astream_events version='v1' is deprecated")
 
 
 def under_way(*calls: Invocation) -> AbstractContextManager[RunningCall]:

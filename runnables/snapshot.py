@@ -160,6 +160,15 @@ def find(path: str) -> ServedDeployment:
     return deployment
 
 
+def largest_body(path: str) -> int:
+    """
+    How much of a body to read before its deployment is asked, which may take less.
+    """
+    deployment = _current.by_path.get(path) if _current else None
+    own = deployment.values["max_input_bytes"] if deployment else None
+    return max(own or 0, conf.max_file_input_bytes)
+
+
 def all_deployments() -> list[ServedDeployment]:
     return list(_current.by_path.values()) if _current else []
 

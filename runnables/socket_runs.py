@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from runnables import problems, running, runtime
-from runnables.bodies import batch_body, invoke_body
+from runnables.bodies import batch_body, empty_batch_body, invoke_body
 from runnables.events import escape_line_breaks
 from runnables.invocation import Invocation, decode_hash, prepare, prepare_batch
 
@@ -91,7 +91,10 @@ class SocketRun:
         calls = await prepare_batch(
             self._socket.deployment, self._params, caller=caller, hash_config=self._hash_config()
         )
-        self._call = calls[0] if calls else None
+        if not calls:
+            await self._succeed(empty_batch_body(self._socket.deployment))
+            return
+        self._call = calls[0]
         partial = self._params.get("return_exceptions") is True
         outputs = await runtime.batch(calls, return_exceptions=partial)
         await self._succeed(batch_body(calls, outputs, partial=partial))

@@ -86,15 +86,27 @@ def unpack(value: Any) -> Any:
         return {**fields, **(value.__pydantic_extra__ or {})}
     if isinstance(value, dict):
         return {key: unpack(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [unpack(item) for item in value]
+    if isinstance(value, list | tuple | set | frozenset):
+        return _unpacked_items(value)
     return value
+
+
+def _unpacked_items(items: Any) -> Any:
+    unpacked = [unpack(item) for item in items]
+    if isinstance(items, list):
+        return unpacked
+    if all(new is old for new, old in zip(unpacked, items, strict=True)):
+        return items
+    # A dict cannot stand in a set; what held models becomes a list then.
+    return tuple(unpacked) if isinstance(items, tuple) else unpacked
 
 
 def _with_unknown_keys(sent: Any, accepted: Any) -> Any:
     if isinstance(sent, dict) and isinstance(accepted, dict):
         known = {key: _with_unknown_keys(sent.get(key), item) for key, item in accepted.items()}
         return {**{key: item for key, item in sent.items() if key not in known}, **known}
+    if isinstance(sent, list) and isinstance(accepted, list) and len(sent) == len(accepted):
+        return [_with_unknown_keys(a, b) for a, b in zip(sent, accepted, strict=True)]
     return accepted
 
 

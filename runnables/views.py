@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from runnables import access, database, problems, running, runtime, snapshot
-from runnables.bodies import EMPTY_BATCH, batch_body, invoke_body
+from runnables.bodies import batch_body, empty_batch_body, invoke_body
 from runnables.conf import conf
 from runnables.connection import read_payload
 from runnables.exceptions import (
@@ -44,13 +44,14 @@ class ServedRequest(Request):
     """
 
     served: snapshot.Served
+    caller: access.CallerRequest
     takes_files = False
     # Set by our views; DRF would ask its authenticators, in a thread.
     _user: Any
     _auth: Any
 
     def _load_data_and_files(self) -> None:
-        body = self._request.read()
+        body = self.caller.raw_body = self._request.read()
         data = read_payload(self._request, body, self.served, files=self.takes_files)
         self._data = self._full_data = data
         self._files: Any = MultiValueDict()
@@ -70,9 +71,10 @@ class AsyncView(APIView):
         self.args, self.kwargs, self.headers = args, kwargs, {}
         try:
             await snapshot.loaded()
-            handler = self._handler(request)
+            if request.method == "OPTIONS":
+                return allowed_methods(self.allowed_methods)
             self.request = await self.admit(request)
-            return await handler(self.request)
+            return await self._handler(request)(self.request)
         except Exception as error:  # noqa: BLE001 - translated in one place
             return self.handle_exception(error)
 
@@ -88,20 +90,15 @@ class AsyncView(APIView):
 
     def _known(self, request: ServedRequest, caller: access.CallerRequest) -> Request:
         request._user, request._auth = caller.user, caller.auth
-        self.caller = caller
+        self.caller = request.caller = caller
         return request
 
     def _handler(self, request: HttpRequest) -> Callable[[Request], Awaitable[HttpResponse]]:
         name = (request.method or "").lower()
-        if name == "options":
-            return self._allowed
         handler = getattr(self, name, None) if name in self.http_method_names else None
         if handler is None:
             raise WrongMethod(", ".join(self.allowed_methods))
         return handler  # type: ignore[no-any-return]
-
-    async def _allowed(self, request: Request) -> HttpResponse:
-        return HttpResponse(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
 
 
 class DeploymentView(AsyncView):
@@ -115,8 +112,9 @@ class DeploymentView(AsyncView):
     async def admit(self, request: HttpRequest) -> Request:
         deployment = self.deployment = snapshot.find(self.kwargs.get("path") or "")
         self.errors = deployment.errors
-        require_endpoint(deployment, self.endpoint, self.kwargs.get("config_hash"))
         caller = await access.admit(request, deployment)
+        # After the gate: who may not know of the deployment learns nothing from this either.
+        require_endpoint(deployment, self.endpoint, self.kwargs.get("config_hash"))
         served = deployment.served or await deployment.ready()
         wrapped = ServedRequest(request)
         wrapped.served, wrapped.takes_files = served, self.takes_files
@@ -165,7 +163,7 @@ class BatchView(DeploymentView):
             hash_config=decode_hash(self.kwargs.get("config_hash") or ""),
         )
         if not calls:
-            return HttpResponse(EMPTY_BATCH, content_type=JSON)
+            return HttpResponse(empty_batch_body(self.deployment), content_type=JSON)
         self.run_id = calls[0].run_id
         partial = payload.get("return_exceptions") is True
         outputs = await runtime.batch(calls, return_exceptions=partial)
@@ -248,9 +246,7 @@ class DeploymentListView(AsyncView):
     """
 
     async def get(self, request: Request) -> HttpResponse:
-        allowed = await database.query(
-            lambda: access.may_list(self.caller, snapshot.all_deployments())
-        )
+        allowed = await access.may_use(self.caller, snapshot.all_deployments())
         base = get_script_prefix() + (f"{conf.prefix}/" if conf.prefix else "")
         content = [
             {
@@ -264,6 +260,10 @@ class DeploymentListView(AsyncView):
             for deployment in sorted(allowed, key=lambda one: one.path)
         ]
         return HttpResponse(orjson.dumps(content), content_type=JSON)
+
+
+def allowed_methods(methods: Iterable[str]) -> HttpResponse:
+    return HttpResponse(status=204, headers={"Allow": ", ".join(methods)})
 
 
 def require_endpoint(

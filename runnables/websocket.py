@@ -108,7 +108,6 @@ class SocketConsumer(AsyncWebsocketConsumer):
         await snapshot.loaded()
         self.request = _as_http(self.scope)
         self.deployment = snapshot.find(self.path)
-        require_endpoint(self.deployment, "websocket", None)
         offered: list[str] = self.scope.get("subprotocols") or []
         tokens = [
             name.removeprefix(TOKEN_PREFIX) for name in offered if name.startswith(TOKEN_PREFIX)
@@ -117,8 +116,10 @@ class SocketConsumer(AsyncWebsocketConsumer):
             self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {tokens[0]}"
         caller = await access.identify_socket(self.request, self.deployment.group_ids)
         self.signed_in = caller.user.is_authenticated or not access.refusal(caller, self.deployment)
-        if self.signed_in:
+        # Who may still sign in is let in, but not to a deployment nobody is told of.
+        if self.signed_in or not self.deployment.listed:
             await access.let_in(caller, self.deployment)
+        require_endpoint(self.deployment, "websocket", None)
         chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
         await self.base_send({"type": "websocket.accept", "subprotocol": chosen})
 

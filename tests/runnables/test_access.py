@@ -276,18 +276,12 @@ def test_unlisted_deployment_is_there_for_who_may_use_it(site: Site) -> None:
     assert site.invoke("/it", 1, headers=headers) == 1
 
 
-BETRAYED = pytest.mark.xfail(
-    strict=True,
-    reason="DEFECT: a wrong method or a switched-off endpoint tells that an unlisted one is there",
-)
-
-
 @pytest.mark.parametrize(
     ("method", "door"),
     [
         ("GET", "invoke"),
-        pytest.param("GET", "stream", marks=BETRAYED),
-        pytest.param("POST", "batch", marks=BETRAYED),
+        ("GET", "stream"),
+        ("POST", "batch"),
     ],
 )
 def test_unlisted_deployment_is_not_betrayed(site: Site, method: str, door: str) -> None:
@@ -448,7 +442,6 @@ def test_list_shows_what_the_caller_may_use(four: Site, caller: str) -> None:
     assert sorted(row["name"] for row in rows) == sorted(allowed)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: the list shows what own permissions would refuse")
 def test_list_asks_own_permissions_too(site: Site) -> None:
     site.serve("it", echo(), permission_classes=[OnlyCats])
     assert site.get("/deployments/").json() == []

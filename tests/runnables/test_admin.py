@@ -269,9 +269,6 @@ def test_row_whose_code_is_gone_can_be_looked_at_and_deleted(site: Site, root: C
     assert not Deployment.objects.exists()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: saving a row whose code is gone is a ValueError, a 500"
-)
 def test_row_whose_code_is_gone_can_be_edited(site: Site, root: Client) -> None:
     row = site.serve("it", echo())
     default_registry.clear()

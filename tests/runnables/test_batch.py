@@ -112,10 +112,6 @@ def test_config_of_a_wrong_kind_is_refused(site: Site, config: Any) -> None:
     assert site.post("/it/batch", {"inputs": [1, 2], "config": config}).status_code == 422
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="DEFECT: a batch config of a wrong kind has a list for `detail`, the contract a text",
-)
 def test_config_of_a_wrong_kind_is_refused_in_words(site: Site) -> None:
     site.serve("it", echo())
     response = site.post("/it/batch", {"inputs": [1], "config": "x"})
@@ -152,7 +148,6 @@ def test_run_ids_of_listed_configs_are_kept(site: Site) -> None:
     assert body["metadata"]["run_ids"] == run_ids
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: two runs of one batch may share a run id")
 def test_run_id_given_twice_is_refused(site: Site) -> None:
     site.serve("it", echo(), **OPEN)
     config = [{"run_id": str(uuid4())}] * 2
@@ -228,9 +223,6 @@ def test_output_that_json_cannot_carry_fails_the_batch(site: Site) -> None:
     assert response.json()["code"] == "output_not_serializable"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: one output that is not JSON takes the partial results with it"
-)
 def test_partial_results_survive_an_output_that_json_cannot_carry(site: Site) -> None:
     def second_is_odd(x: int) -> Any:
         return object() if x == 2 else x

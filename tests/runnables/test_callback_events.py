@@ -202,9 +202,6 @@ def test_batch_has_a_list_of_events_for_each_input(site: Site) -> None:
     assert [events[0]["run_id"] for events in per_input] == body["metadata"]["run_ids"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: an empty batch leaves `callback_events` out, which is on"
-)
 def test_empty_batch_has_an_empty_list_of_events(site: Site) -> None:
     site.serve("it", RunnableLambda(add_one), include_callback_events=True)
     assert site.post("/it/batch", {"inputs": []}).json()["callback_events"] == []

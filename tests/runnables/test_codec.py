@@ -377,7 +377,6 @@ def test_object_that_only_looks_like_a_tool_message_does_not_crash_clients() -> 
     assert "tool_call_id" in sent(log, tolerant)["ops"][0]["value"]
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a whole number beside a tool becomes a float")
 def test_numbers_beside_a_tool_stay_what_they_are() -> None:
     value = {"tool": {"type": "tool", "tool_call_id": "1"}, "number": 2**70}
     assert sent(value) == value

@@ -151,7 +151,6 @@ def test_check_in_json_says_what_is_wrong(site: Site) -> None:
     assert json.loads(out.getvalue()) == expected
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: `check` says the same thing twice")
 def test_check_of_a_row_whose_code_is_gone_says_so_once(site: Site) -> None:
     site.serve("it", echo())
     default_registry.clear()
@@ -196,7 +195,6 @@ def test_live_check_of_something_that_fails_exits_with_3(site: Site) -> None:
     assert "no key" in out.getvalue()
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: nothing asks the registered health_check")
 def test_health_check_of_a_deployment_is_asked(site: Site) -> None:
     asked: list[int] = []
     site.serve("it", echo(), health_check=lambda: asked.append(1))
@@ -250,16 +248,12 @@ def test_invoke_says_what_is_wrong(
         run("invoke", path, "--input", given, *stream)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: a runnable that raises ends `invoke` with a traceback"
-)
 def test_invoke_of_a_runnable_that_fails_is_an_error_and_no_traceback(site: Site) -> None:
     site.serve("it", failing(RuntimeError("no key")))
     with pytest.raises(CommandError, match="no key"):
         run("invoke", "/it", "--input", "1")
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: `invoke` ignores the deployment's own encoders")
 def test_invoke_uses_the_encoders_of_the_deployment(site: Site) -> None:
     site.serve("it", RunnableLambda(lambda x: object()), encoders={object: lambda _: "an object"})
     assert run("invoke", "/it", "--input", "1") == '"an object"\n'

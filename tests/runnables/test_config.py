@@ -432,9 +432,6 @@ def test_nobody_can_name_a_session_of_somebody_else(site: Site) -> None:
     assert spy.configurable["session_id"].startswith(f"u{bob.pk}-")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: a falsy thread_id or session_id is not namespaced by owner"
-)
 @pytest.mark.parametrize("value", ["", 0, False])
 def test_empty_session_is_not_shared_by_everybody(site: Site, value: Any) -> None:
     spy = Spy()
@@ -499,9 +496,6 @@ def test_modifier_chooses_the_run_id_last(site: Site) -> None:
 # Bounds
 
 
-ZERO = pytest.mark.xfail(strict=True, reason="DEFECT: zero passes the lower bound")
-
-
 @pytest.mark.parametrize(
     ("config", "key"),
     [
@@ -513,8 +507,8 @@ ZERO = pytest.mark.xfail(strict=True, reason="DEFECT: zero passes the lower boun
         ({"recursion_limit": 1001}, "recursion_limit"),
         ({"max_concurrency": -1}, "max_concurrency"),
         ({"max_concurrency": 101}, "max_concurrency"),
-        pytest.param({"recursion_limit": 0}, "recursion_limit", marks=ZERO),
-        pytest.param({"max_concurrency": 0}, "max_concurrency", marks=ZERO),
+        ({"recursion_limit": 0}, "recursion_limit"),
+        ({"max_concurrency": 0}, "max_concurrency"),
     ],
 )
 def test_bounds_are_kept(site: Site, config: Any, key: str) -> None:
@@ -575,19 +569,12 @@ class Promise:
         return self.value
 
 
-NOT_AWAITED = pytest.mark.xfail(
-    strict=True, reason="DEFECT: what a modifier with an async __call__ returns is not awaited"
-)
-
-
 @pytest.mark.parametrize(
     "modifier",
     [
         partial(add_tenant),
         partial(add_tenant_later),
-        pytest.param(
-            lambda config, request: Promise(add_tenant(config, request)), marks=NOT_AWAITED
-        ),
+        lambda config, request: Promise(add_tenant(config, request)),
     ],
 )
 def test_modifier_may_be_anything_that_can_be_called(site: Site, modifier: Any) -> None:
@@ -620,9 +607,6 @@ def test_modifier_sees_the_user_and_the_body(site: Site) -> None:
     assert seen == [("alice", {"input": 1}, {"input": 1}, "POST")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: request.body() of a modifier is re-encoded, not what was sent"
-)
 def test_modifier_can_read_the_body_as_it_was_sent(site: Site) -> None:
     seen: list[bytes] = []
 
@@ -724,9 +708,6 @@ def test_metadata_of_other_apps_joins_the_run(site: Site, settings: Any) -> None
     assert spy.metadata == {"named": run_id}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: runs of a batch with one config share their metadata dict"
-)
 def test_metadata_of_other_apps_is_each_runs_own(site: Site, settings: Any) -> None:
     spy = Spy()
     settings.LANGSERVE = {"RUN_METADATA": ["tests.runnables.test_config.name_the_run"]}

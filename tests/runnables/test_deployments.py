@@ -94,9 +94,6 @@ def test_row_whose_code_is_gone_answers_503(site: Site) -> None:
     assert list(Deployment.objects.orphaned()) == [Deployment.objects.get()]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: sync fails where an admin has moved a row to a new one's path"
-)
 def test_sync_survives_a_path_that_somebody_took(site: Site) -> None:
     site.serve("it", echo())
     site.change("it", path="other")
@@ -212,7 +209,6 @@ def test_bad_values_are_refused(site: Site, values: dict[str, Any], field: str) 
     assert field in caught.value.message_dict
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a row takes values that cannot be served")
 @pytest.mark.parametrize(
     "values",
     [

@@ -113,10 +113,6 @@ def test_failure_midway_is_an_error_event(site: Site) -> None:
     assert names[-1][1]["status_code"] == 418
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="DEFECT: a generator that is at work when its run is cancelled is never closed",
-)
 @pytest.mark.parametrize("door", ["stream", "invoke"])
 def test_generator_of_a_client_that_left_is_closed(site: Site, door: str) -> None:
     begun, ended, never = threading.Event(), threading.Event(), threading.Event()
@@ -135,9 +131,6 @@ def test_generator_of_a_client_that_left_is_closed(site: Site, door: str) -> Non
     assert ended.wait(5)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: the ValueError of closing a generator at work hides the timeout"
-)
 @pytest.mark.parametrize("make", [RunnableGenerator, RunnableLambda])
 def test_generator_over_its_time_is_a_504(site: Site, make: Any) -> None:
     never = threading.Event()

@@ -82,9 +82,6 @@ def test_bad_option_is_refused_with_its_reason(options: dict[str, Any], reason: 
     assert len(made) == 0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: a text where a list belongs is taken letter by letter"
-)
 @pytest.mark.parametrize(
     "option", ["extra_configurable", "open_configurable", "stream_log_name_allow_list"]
 )
@@ -93,9 +90,6 @@ def test_text_for_a_list_is_refused(option: str) -> None:
         Registry().register("it", it, **{option: "session_id"})
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: an option of a wrong type raises something else, or nothing"
-)
 @pytest.mark.parametrize(
     "options",
     [

@@ -62,8 +62,5 @@ def test_everything_else_is_not_ours(path: str) -> None:
     assert match(path) is None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: runs of the deployment at / cannot be cancelled by id"
-)
 def test_run_at_the_root_can_be_cancelled() -> None:
     assert match(f"/runs/{RUN}/cancel") == Match("", "cancel", run_id=RUN)

@@ -58,10 +58,8 @@ def data_of(response: httpx.Response) -> list[Any]:
 
 
 # langchain-core warns of v1; LangServe's users still have it.
-V1_WARNS = pytest.mark.filterwarnings("ignore:astream_events version='v1' is deprecated")
 
 
-@V1_WARNS
 @pytest.mark.parametrize(
     ("golden", "runnable", "door", "body", "options"),
     [
@@ -440,7 +438,6 @@ def test_events_are_filtered(site: Site, filters: dict[str, Any], names: set[str
     assert {event["name"] for event in found} == names
 
 
-@V1_WARNS
 def test_version_is_the_deployments_whatever_the_caller_says(site: Site) -> None:
     site.serve("it", talk(), astream_events_version="v1")
     body = {"input": {"x": "y"}, "kwargs": {"version": "v2"}, "diff": False}

@@ -72,19 +72,11 @@ def test_head_of_a_schema_is_as_get(it: Site, door: str) -> None:
     assert response.status_code == 200
 
 
-OPTIONS_OF_STREAMS = pytest.mark.xfail(
-    strict=True, reason="DEFECT: OPTIONS without an Origin is 405 on the stream doors"
-)
-
-
 @pytest.mark.parametrize(
     "door",
     [
         *("invoke", "batch", *GETS),
-        *(
-            pytest.param(name, marks=OPTIONS_OF_STREAMS)
-            for name in ("stream", "stream_log", "stream_events")
-        ),
+        *((name) for name in ("stream", "stream_log", "stream_events")),
     ],
 )
 def test_options_says_what_is_allowed(it: Site, door: str) -> None:
@@ -124,15 +116,11 @@ def test_unknown_path_is_404_in_json(it: Site, method: str, path: str) -> None:
     assert is_problem(response)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: GET of an unknown deployment's door is 405")
 @pytest.mark.parametrize("door", ["invoke", "batch"])
 def test_unknown_path_is_404_whatever_the_method(it: Site, door: str) -> None:
     assert it.get(f"/nothing/{door}").status_code == 404
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: behind Django's own resolver every path is the root's"
-)
 def test_same_doors_are_behind_djangos_own_resolver(it: Site) -> None:
     response = Client().post("/it/invoke", json.dumps({"input": 1}), "application/json")
     assert response.json()["output"] == 2
@@ -214,9 +202,6 @@ def test_limit_is_a_mebibyte_unless_set(site: Site) -> None:
     assert site.post("/it/invoke", content=large).status_code == 413
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: a deployment's own limit is capped by MAX_FILE_INPUT_BYTES"
-)
 def test_limit_may_be_raised_above_that_of_files(site: Site, settings: Any) -> None:
     settings.LANGSERVE = {"MAX_INPUT_BYTES": 100, "MAX_FILE_INPUT_BYTES": 200}
     site.serve("it", echo(), max_input_bytes=5000)

@@ -8,6 +8,7 @@ manage.py langserve sync | list | check | invoke | enable | disable | token crea
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import secrets
 import sys
@@ -24,8 +25,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from runnables import deployments, problems, runtime, snapshot
 from runnables.access import CallerRequest
-from runnables.codec import strict
-from runnables.exceptions import ServingError
+from runnables.exceptions import PublicError, ServingError
 from runnables.invocation import prepare
 from runnables.models import ApiToken, Deployment
 from runnables.paths import normalize
@@ -103,6 +103,10 @@ class Command(BaseCommand):
         done = deployments.sync(default_registry)
         for name in done.created:
             self.say(f"created {name}", as_json, created=name)
+        for name in done.moved:
+            self.say(
+                f"{name}: its path is taken; made beside it and switched off", as_json, moved=name
+            )
         for name in done.orphaned:
             self.say(f"{name}: its code is gone; the row is kept", as_json, orphaned=name)
         if not (done.created or done.orphaned or as_json):
@@ -156,9 +160,7 @@ class Command(BaseCommand):
                 )
                 text, fields = asyncio.run(_live_check(deployment, value))
         except Exception as error:  # noqa: BLE001 - whatever a runnable raises is the finding
-            problem = problems.public_error(error, detail="message")
-            # At the operator's own terminal the cause may be shown.
-            reason = str(error.__cause__ or "") or f"{problem.message} {problem.detail}"
+            reason = _reason(error)
             self.say(
                 f"FAIL /{deployment.path}: {reason}",
                 as_json,
@@ -184,15 +186,15 @@ class Command(BaseCommand):
             asyncio.run(
                 self._stream(deployment, value) if stream else self._invoke(deployment, value)
             )
-        except ServingError as error:
-            raise CommandError(error.message) from None
+        except Exception as error:  # noqa: BLE001 - whatever a runnable raises is the answer
+            raise CommandError(_reason(error)) from None
 
     async def _invoke(self, deployment: ServedDeployment, value: Any) -> None:
         use_pool_of_ours()
         call = await prepare(
             deployment, "invoke", {"input": value}, caller=_operator(), hash_config={}
         )
-        self.stdout.write(strict.dumps(await runtime.invoke(call)).decode())
+        self.stdout.write(call.served.encoder.dumps(await runtime.invoke(call)).decode())
 
     async def _stream(self, deployment: ServedDeployment, value: Any) -> None:
         use_pool_of_ours()
@@ -248,11 +250,37 @@ class Command(BaseCommand):
         self.say(f"revoked {count}", as_json, revoked=count)
 
 
+def _reason(error: Exception) -> str:
+    """
+    What went wrong, for the operator's own eyes: the cause is shown, and only once.
+    """
+    problem = problems.public_error(error, detail="message")
+    cause = error.__cause__
+    if isinstance(error, ServingError) and cause:
+        return str(cause)
+    return str(problem.detail) if isinstance(problem.detail, str) else problem.message
+
+
+async def _ask_health(deployment: ServedDeployment) -> None:
+    """
+    Call the registered health check; it says no by raising or by returning False.
+    """
+    ask = deployment.options.health_check
+    if ask is None:
+        return
+    answer = ask()
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if answer is False:
+        raise PublicError("the health check of this deployment says no", status=503)
+
+
 async def _live_check(deployment: ServedDeployment, value: Any) -> tuple[str, dict[str, Any]]:
     """
     Stream it once: how many chunks came, and when the first.
     """
     use_pool_of_ours()
+    await _ask_health(deployment)
     call = await prepare(deployment, "stream", {"input": value}, caller=_operator(), hash_config={})
     started = time.monotonic()
     times: list[float] = []
