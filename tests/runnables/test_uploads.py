@@ -10,8 +10,8 @@ from pydantic import Field
 from runnables import CustomUserType
 from tests.conftest import Site, events
 
-TEXT = {"widget": {"type": "base64file", "accept": ["text/*"], "max_bytes": 10}}
-ANY = {"widget": {"type": "base64file"}}
+TEXT: dict[str, Any] = {"widget": {"type": "base64file", "accept": ["text/*"], "max_bytes": 10}}
+ANY: dict[str, Any] = {"widget": {"type": "base64file"}}
 
 
 class Document(CustomUserType):
