@@ -155,6 +155,8 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = DEBUG
 
+# Our model stands in for knox's, whose own migrations would make an unused table all the same.
+MIGRATION_MODULES = {"knox": None}
 KNOX_TOKEN_MODEL = "langserve.ApiToken"  # noqa: S105 - a model, not a secret
 REST_KNOX = {"TOKEN_TTL": timedelta(days=365), "AUTH_HEADER_PREFIX": "Bearer"}
 

@@ -91,7 +91,9 @@ class Site:
 
 
 @pytest.fixture
-def site(transactional_db: None) -> Iterator[Site]:
+def site(transactional_db: None, settings: Any) -> Iterator[Site]:
+    # The thread that follows other processes would read tables while they are emptied.
+    settings.LANGSERVE = {**settings.LANGSERVE, "POLL_SECONDS": 0}
     registered = list(default_registry)
     default_registry.clear()
     snapshot.forget()
