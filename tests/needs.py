@@ -6,12 +6,15 @@ under REQUIRE_ALL=1, which CI sets, the same lack is a failure.
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
+
+POSTGRES_URL = os.environ.get("POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 
 
 def require(tool: str) -> None:
@@ -81,25 +84,19 @@ def chromium() -> str | None:
 
 
 def probe_postgres() -> str | None:
-    if os.environ.get("POSTGRES_URL") or postgres_programs():
-        return None
-    return "there is no PostgreSQL: neither POSTGRES_URL nor initdb and pg_ctl"
-
-
-def postgres_programs() -> Path | None:
-    """
-    The folder of initdb and pg_ctl; Debian keeps it off the PATH.
-    """
-    on_path = shutil.which("pg_ctl")
-    folders = [Path(on_path).parent] if on_path else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+    if find_spec("psycopg") is None:
+        return "psycopg is not installed"
+    code = f"import psycopg; psycopg.connect({POSTGRES_URL!r}, connect_timeout=3).close()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    return f"there is no PostgreSQL at POSTGRES_URL ({POSTGRES_URL})" if done.returncode else None
 
 
 def probe_redis() -> str | None:
-    if os.environ.get("REDIS_URL") or shutil.which("redis-server"):
-        return None
-    return "there is no Redis: neither REDIS_URL nor redis-server on the PATH"
+    if find_spec("redis") is None:
+        return "redis is not installed"
+    code = f"import redis; redis.Redis.from_url({REDIS_URL!r}, socket_timeout=3).ping()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    return f"there is no Redis at TEST_REDIS_URL ({REDIS_URL})" if done.returncode else None
 
 
 def probe_langserve() -> str | None:
