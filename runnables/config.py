@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import orjson
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT, RunnableConfig
@@ -51,7 +52,12 @@ class AcceptedConfig:
 
 
 def accept(
-    sent: list[Any], deployment: ServedDeployment, schemas: Schemas, *, owner: str
+    sent: list[Any],
+    deployment: ServedDeployment,
+    schemas: Schemas,
+    *,
+    owner: str,
+    run_id: UUID | None = None,
 ) -> AcceptedConfig:
     """
     One config out of those sent, later ones winning; raises InvalidInput or ConfigNotAllowed.
@@ -60,6 +66,11 @@ def accept(
     accepted = [
         _accept_one(config, deployment, schemas, dropped) for config in sent if config is not None
     ]
+    if run_id and all(
+        config.get("run_id", run_id) in (run_id, str(run_id)) for config in sent if config
+    ):
+        # The same id came by header, which every deployment takes.
+        dropped = [name for name in dropped if name != "run_id"]
     if dropped and deployment.strict_config:
         raise ConfigNotAllowed(f"This deployment does not take: {', '.join(sorted(set(dropped)))}.")
     merged = _merge(accepted)

@@ -206,7 +206,7 @@ def _accept(
 ) -> AcceptedConfig:
     if not any(sent) and all(config is None or isinstance(config, dict) for config in sent):
         return AcceptedConfig({})
-    return accept(sent, deployment, served.schemas, owner=caller.principal)
+    return accept(sent, deployment, served.schemas, owner=caller.principal, run_id=caller.run_id)
 
 
 async def _server_config(
