@@ -37,6 +37,7 @@ from runnables.exceptions import (
     ServingError,
     UnsupportedEncoding,
     UpgradeRequired,
+    WrongMethod,
 )
 from runnables.pool import use_pool_of_ours
 from runnables.routing import STREAMS, Match, match
@@ -101,7 +102,7 @@ class LangServeHandler:
             if preflight := self._preflight(request):
                 return await send_response(preflight, send, extra)
             if found.endpoint == "websocket":
-                raise UpgradeRequired
+                raise UpgradeRequired if request.method == "GET" else WrongMethod("GET")
             if found.endpoint in STREAMS:
                 scope["langserve"] = (request, found, extra)
                 await self._stream(scope, receive, send)

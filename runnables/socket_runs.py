@@ -4,6 +4,7 @@ One run on a WebSocket: from its command to the last of its frames.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
@@ -13,11 +14,11 @@ import orjson
 from runnables import problems, running, runtime
 from runnables.bodies import batch_body, empty_batch_body, invoke_body
 from runnables.events import escape_line_breaks
+from runnables.exceptions import RunCancelled, UnknownRun
 from runnables.invocation import Invocation, decode_hash, prepare, prepare_batch
+from runnables.views import cancel_run
 
 if TYPE_CHECKING:
-    import asyncio
-
     from runnables.access import CallerRequest
     from runnables.snapshot import ServedDeployment
 
@@ -42,6 +43,12 @@ class ReaderStuck(Exception):
     """
 
 
+class ClientGone(Exception):
+    """
+    The client has closed the connection; the socket is about to hear of it.
+    """
+
+
 class SocketRun:
     """
     Performs one command in a task of its own; whatever happens becomes a frame.
@@ -57,30 +64,53 @@ class SocketRun:
         self._params = params
         self._call: Invocation | None = None
         self._seq = 0
+        self._has_begun = False
+        self._is_cancelled = False
         self._is_streaming = False
 
     async def perform(self) -> None:
+        self._has_begun = True
         try:
-            if self._method == "invoke":
-                await self._invoke()
-            elif self._method == "batch":
-                await self._batch()
-            else:
-                await self._stream()
-        except ReaderStuck:
+            if self._is_cancelled:
+                raise RunCancelled
+            await self._perform()
+        except (ReaderStuck, ClientGone):
             return
+        except asyncio.CancelledError:
+            # By its command before it was under way; otherwise the socket is closing.
+            if not self._is_cancelled:
+                raise
+            await self._fail(RunCancelled())
         except Exception as error:  # noqa: BLE001 - translated in one place
             await self._fail(error)
+
+    async def _perform(self) -> None:
+        if self._method == "invoke":
+            await self._invoke()
+        elif self._method == "batch":
+            await self._batch()
+        elif self._method == "cancel":
+            await self._cancel_by_run_id()
+        else:
+            await self._stream()
 
     def cancel(self) -> None:
         """
         End the run as a cancel by its run id does, or its preparation.
         """
+        self._is_cancelled = True
         under_way = running.find(self._call.run_id) if self._call else None
         if under_way:
             under_way.cancel()
-        elif self.task:
+        elif self._has_begun and self.task:
             self.task.cancel()
+
+    async def _cancel_by_run_id(self) -> None:
+        caller = await self._socket.caller(self._method, self._params)
+        if caller.run_id is None:
+            raise UnknownRun
+        await cancel_run(caller.run_id, caller.principal)
+        await self._succeed(b'{"status":"cancelled"}')
 
     async def _invoke(self) -> None:
         call = await self._prepare()
@@ -147,7 +177,7 @@ class SocketRun:
                 await self._event("error", data)
             else:
                 await self._socket.send_frame(error_frame(self._id, data))
-        except ReaderStuck:
+        except (ReaderStuck, ClientGone):
             return
 
 

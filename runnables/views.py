@@ -228,13 +228,7 @@ class CancelRunView(DeploymentView):
             run_id = UUID(self.kwargs["run_id"])
         except ValueError:
             raise UnknownRun from None
-        call = running.find(run_id)
-        if call is None:
-            await _cancel_elsewhere(run_id, self.caller.principal)
-        elif call.principal != self.caller.principal:
-            raise UnknownRun
-        else:
-            call.cancel()
+        await cancel_run(run_id, self.caller.principal)
         return HttpResponse(
             orjson.dumps({"run_id": str(run_id), "status": "cancelled"}), content_type=JSON
         )
@@ -290,6 +284,19 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     Anything that no route knows, in the site's one error body.
     """
     return problems.response(UnknownEndpoint())
+
+
+async def cancel_run(run_id: UUID, principal: str) -> None:
+    """
+    Stop a run, in whatever process it is going on; raises UnknownRun.
+    """
+    call = running.find(run_id)
+    if call is None:
+        await _cancel_elsewhere(run_id, principal)
+    elif call.principal != principal:
+        raise UnknownRun
+    else:
+        call.cancel()
 
 
 async def _cancel_elsewhere(run_id: UUID, principal: str) -> None:

@@ -9,25 +9,36 @@ what the HTTP doors send.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from contextlib import suppress
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 import orjson
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 
 from runnables import access, problems, running, snapshot
 from runnables.conf import conf
-from runnables.exceptions import InvalidInput, InvalidRequest, ServingError, UnknownRun
-from runnables.payload import DEFAULT, BadPayload, parse
+from runnables.exceptions import (
+    HttpsRequired,
+    InvalidInput,
+    InvalidRequest,
+    NotAuthenticated,
+    ServingError,
+    UnknownRun,
+)
+from runnables.payload import DEFAULT, BadPayload, Limits, parse
 from runnables.routing import STREAMS
-from runnables.socket_runs import CommandId, ReaderStuck, SocketRun, error_frame
+from runnables.socket_runs import ClientGone, CommandId, ReaderStuck, SocketRun, error_frame
 from runnables.views import require_endpoint
+
+logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "langserve"
 TOKEN_PREFIX = "bearer."  # noqa: S105 - what a token is announced by, not one
@@ -86,8 +97,9 @@ class SocketConsumer(AsyncWebsocketConsumer):
         config_hash = params.get("config_hash")
         require_endpoint(self.deployment, method, str(config_hash) if config_hash else None)
         caller = await self._admit()
-        if chosen := params.get("run_id"):
-            caller.run_id = _uuid(chosen)
+        # The handshake's own X-Run-Id would be that of every run.
+        chosen = params.get("run_id")
+        caller.run_id = _uuid(chosen) if chosen else None
         return caller
 
     async def send_frame(self, frame: bytes) -> None:
@@ -100,6 +112,9 @@ class SocketConsumer(AsyncWebsocketConsumer):
         except TimeoutError:
             self._close(POLICY_VIOLATION, "frames are not being read")
             raise ReaderStuck from None
+        except OSError:
+            # As ASGI has it for a send after the client has left.
+            raise ClientGone from None
 
     async def _open(self) -> None:
         """
@@ -107,6 +122,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
         """
         await snapshot.loaded()
         self.request = _as_http(self.scope)
+        if settings.SECURE_SSL_REDIRECT and not self.request.is_secure():
+            raise HttpsRequired
         self.deployment = snapshot.find(self.path)
         offered: list[str] = self.scope.get("subprotocols") or []
         tokens = [
@@ -115,6 +132,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
         if tokens:
             self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {tokens[0]}"
         caller = await access.identify_socket(self.request, self.deployment.group_ids)
+        self.principal = caller.principal
         self.signed_in = caller.user.is_authenticated or not access.refusal(caller, self.deployment)
         # Who may still sign in is let in, but not to a deployment nobody is told of.
         if self.signed_in or not self.deployment.listed:
@@ -152,8 +170,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
                 await self._take(message)
         except Closing as closing:
             self._closing = closing
-        except ReaderStuck:
-            pass  # `_closing` is set
+        except (ReaderStuck, ClientGone):
+            pass  # `_closing` is set, or nobody is there any more
         except asyncio.CancelledError:
             if self._closing is None:
                 raise
@@ -187,7 +205,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
         """
         if self._closing is None:
             self._closing = Closing(code, reason)
-            if self._main:
+            # The main task itself raises ReaderStuck: a cancel would hit its goodbye.
+            if self._main and asyncio.current_task() is not self._main:
                 self._main.cancel()
 
     async def _check_again(self) -> None:
@@ -206,22 +225,28 @@ class SocketConsumer(AsyncWebsocketConsumer):
                 await self._admit()
             except ServingError as error:
                 self._close(POLICY_VIOLATION, f"access has ended: {error.code}")
+            except Exception:
+                # The database may be away for a while; every new run is refused meanwhile.
+                logger.exception("the caller of an open socket could not be checked")
 
     async def _admit(self) -> access.CallerRequest:
         caller = await access.identify_socket(self.request, self.deployment.group_ids)
         await access.let_in(caller, self.deployment)
+        if caller.principal != self.principal:
+            # Signed out: a public deployment would let the socket go on for nobody.
+            raise NotAuthenticated
         return caller
 
     async def _take(self, message: Any) -> None:
         """
         One frame: a run is started and replies when it can, anything else replies at once.
         """
-        frame = self._frame(message)
+        frame = self._frame(message, await self._limits())
         command_id, method, params = _command(frame)
         if not self.signed_in and method not in ("authenticate", "ping"):
             raise Closing(POLICY_VIOLATION, "the first frame must be authenticate")
         try:
-            if method in RUN_METHODS:
+            if method in RUN_METHODS or (method == "cancel" and "run_id" in params):
                 self._start(command_id, method, params)
                 return
             result = await self._perform(method, params)
@@ -231,7 +256,18 @@ class SocketConsumer(AsyncWebsocketConsumer):
             return
         await self.send_frame(orjson.dumps({"type": "success", "id": command_id, "result": result}))
 
-    def _frame(self, message: Any) -> Any:
+    async def _limits(self) -> Limits:
+        """
+        Those of the deployment, which is built if need be; not for who has not signed in.
+        """
+        if not self.signed_in:
+            return DEFAULT
+        try:
+            return (self.deployment.served or await self.deployment.ready()).limits
+        except ServingError:
+            return DEFAULT  # the run will say why
+
+    def _frame(self, message: Any, limits: Limits) -> Any:
         text = message.get("text")
         if text is None:
             raise Closing(UNSUPPORTED_DATA, "frames are JSON text")
@@ -239,11 +275,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
         if len(self._frames) == self._frames.maxlen and now - self._frames[0] < 1:
             raise Closing(POLICY_VIOLATION, "too many frames a second")
         self._frames.append(now)
-        served = self.deployment.served
         try:
-            return parse(
-                text.encode("utf-8", "surrogatepass"), served.limits if served else DEFAULT
-            )
+            return parse(text.encode("utf-8", "surrogatepass"), limits)
         except BadPayload as error:
             code = TOO_BIG if error.status == 413 else INVALID_DATA
             raise Closing(code, error.message) from None
@@ -263,30 +296,28 @@ class SocketConsumer(AsyncWebsocketConsumer):
         if method == "authenticate":
             return await self._authenticate(params)
         if method == "cancel":
-            return await self._cancel(params)
-        raise _bad_command("method", f"unknown method {method!r}")
+            return self._cancel(params)
+        raise _bad_command("method", "there is no such method")
 
     async def _authenticate(self, params: dict[str, Any]) -> dict[str, Any]:
         self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {params.get('token')}"
         try:
-            await self._admit()
+            caller = await access.identify_socket(self.request, self.deployment.group_ids)
+            await access.let_in(caller, self.deployment)
         except ServingError as error:
             raise Closing(POLICY_VIOLATION, f"not let in: {error.code}") from None
-        self.signed_in = True
+        self.signed_in, self.principal = True, caller.principal
         return {"status": "authenticated"}
 
-    async def _cancel(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _cancel(self, params: dict[str, Any]) -> dict[str, Any]:
         """
-        By `id`, a run of this socket; by `run_id`, any that the caller started in this process.
+        A run of this socket by its `id`; one by its `run_id`, in whatever process, is a task.
         """
-        if run := self.runs.get(params.get("id", "")):
-            run.cancel()
-            return {"status": "cancelled"}
-        call = running.find(_uuid(params.get("run_id")))
-        caller = await access.identify_socket(self.request)
-        if call is None or call.principal != caller.principal:
+        command_id = params.get("id")
+        run = self.runs.get(command_id) if _is_id(command_id) else None
+        if run is None:
             raise UnknownRun
-        call.cancel()
+        run.cancel()
         return {"status": "cancelled"}
 
 
@@ -316,7 +347,7 @@ def _command(frame: Any) -> tuple[CommandId, str, dict[str, Any]]:
     Id, method and params; raises Closing where no reply could be addressed.
     """
     command_id = frame.get("id") if isinstance(frame, dict) else None
-    if not isinstance(command_id, str | int) or isinstance(command_id, bool):
+    if not _is_id(command_id):
         raise Closing(POLICY_VIOLATION, "a frame is an object with an id, a text or an integer")
     params = frame.get("params")
     if params is None:
@@ -324,6 +355,15 @@ def _command(frame: Any) -> tuple[CommandId, str, dict[str, Any]]:
     if not isinstance(frame.get("method"), str) or not isinstance(params, dict):
         raise Closing(POLICY_VIOLATION, "a frame has a method, a text, and params, an object")
     return command_id, frame["method"], params
+
+
+def _is_id(value: Any) -> TypeGuard[CommandId]:
+    """
+    A text, or an integer that JSON carries everywhere.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return -(1 << 63) <= value < 1 << 63
+    return isinstance(value, str)
 
 
 def _bad_command(where: str, message: str) -> InvalidInput:
