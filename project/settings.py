@@ -82,6 +82,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "corsheaders",
+    "drf_spectacular_sidecar",
     "knox",
     "rest_framework",
     "runnables",

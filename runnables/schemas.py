@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, RootModel, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from runnables.exceptions import InvalidInput
 from runnables.validation import InputValidator, public_errors
@@ -84,7 +86,7 @@ class Schemas:
         input is no object, so that nothing is known of it.
         """
         schema = orjson.loads(self.input_schema({}))
-        definitions = schema.get("$defs", {})
+        definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
         found = dict(_file_fields(schema, definitions, depth=0))
         return found if found or "properties" in schema else None
 
@@ -145,17 +147,27 @@ def _file_fields(
     """
     Dotted names below `schema` of fields with the widget base64file.
     """
-    while "$ref" in schema:
-        schema = definitions.get(schema["$ref"].rpartition("/")[2], {})
-    if depth > MAX_FIELD_DEPTH:
+    if not isinstance(schema, dict) or depth > MAX_FIELD_DEPTH:
         return
-    for name, field in schema.get("properties", {}).items():
-        widget = (field.get("extra") or {}).get("widget") or {}
+    if "$ref" in schema:
+        target = definitions.get(str(schema["$ref"]).rpartition("/")[2])
+        yield from _file_fields(target, definitions, depth=depth + 1)
+    for union in ("anyOf", "allOf", "oneOf"):
+        for option in schema.get(union) or ():
+            yield from _file_fields(option, definitions, depth=depth + 1)
+    for name, field in (schema.get("properties") or {}).items():
+        widget = _widget(field)
         if widget.get("type") == "base64file":
             yield name, widget
         else:
             for below, found in _file_fields(field, definitions, depth=depth + 1):
                 yield f"{name}.{below}", found
+
+
+def _widget(field: Any) -> dict[str, Any]:
+    extra = field.get("extra") if isinstance(field, dict) else None
+    widget = extra.get("widget") if isinstance(extra, dict) else None
+    return widget if isinstance(widget, dict) else {}
 
 
 def _as_model(schema: Any) -> type[BaseModel]:
@@ -167,4 +179,15 @@ def _as_model(schema: Any) -> type[BaseModel]:
 def _json_schema(schema: Any) -> bytes:
     if isinstance(schema, dict):
         return orjson.dumps(schema)
-    return orjson.dumps(_as_model(schema).model_json_schema())
+    return orjson.dumps(_as_model(schema).model_json_schema(schema_generator=_Drawing))
+
+
+class _Drawing(GenerateJsonSchema):
+    """
+    A part that JSON Schema cannot say is drawn as one that takes anything, and keeps the rest.
+    """
+
+    def handle_invalid_for_json_schema(
+        self, schema: CoreSchema, error_info: str
+    ) -> JsonSchemaValue:
+        return {"description": "This cannot be said in JSON Schema."}
