@@ -41,7 +41,7 @@ from runnables.exceptions import (
 )
 from runnables.pool import use_pool_of_ours
 from runnables.routing import STREAMS, Match, match
-from runnables.urls import VIEWS
+from runnables.views import VIEWS
 from runnables.websocket import SocketConsumer
 
 logger = logging.getLogger(__name__)

@@ -7,21 +7,9 @@ from django.urls import path, re_path
 from django.urls.resolvers import URLPattern
 
 from runnables import openapi_views, views
-from runnables.views import DeploymentView
+from runnables.views import VIEWS, DeploymentView
 
 app_name = "langserve"
-
-VIEWS: dict[str, type[DeploymentView]] = {
-    view.endpoint: view
-    for view in (
-        views.InvokeView,
-        views.BatchView,
-        views.InputSchemaView,
-        views.OutputSchemaView,
-        views.ConfigSchemaView,
-        views.CancelRunView,
-    )
-}
 
 
 def _patterns(endpoint: str, view: type[DeploymentView]) -> list[URLPattern]:

@@ -334,3 +334,16 @@ def dropped_header(dropped: tuple[str, ...]) -> str:
     """
     text = ", ".join(dropped)[:1000]
     return "".join(mark if " " <= mark <= "~" else "?" for mark in text)
+
+
+VIEWS: dict[str, type[DeploymentView]] = {
+    view.endpoint: view
+    for view in (
+        InvokeView,
+        BatchView,
+        InputSchemaView,
+        OutputSchemaView,
+        ConfigSchemaView,
+        CancelRunView,
+    )
+}

@@ -50,6 +50,8 @@ UNSUPPORTED_DATA = 1003
 INVALID_DATA = 1007
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
+# An id is repeated in every frame of its run.
+MAX_ID_LENGTH = 128
 # daphne sends none of them: there 1008 becomes 4008.
 DAPHNE_OFFSET = 3000
 
@@ -149,7 +151,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
             await self.base_send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         body = orjson.dumps(problems.body(error), default=str)
-        headers = [(b"content-type", b"application/json")]
+        named = {"Content-Type": "application/json", **problems.headers(error)}
+        headers = [(name.lower().encode(), value.encode("latin1")) for name, value in named.items()]
         response = "websocket.http.response"
         await self.base_send(
             {"type": f"{response}.start", "status": error.status_code, "headers": headers}
@@ -253,6 +256,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
         except ServingError as error:
             data = orjson.dumps(problems.stream_event(error), default=str)
             await self.send_frame(error_frame(orjson.dumps(command_id), data))
+            if method == "authenticate":
+                raise Closing(POLICY_VIOLATION, f"not let in: {error.code}") from None
             return
         await self.send_frame(orjson.dumps({"type": "success", "id": command_id, "result": result}))
 
@@ -301,11 +306,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
 
     async def _authenticate(self, params: dict[str, Any]) -> dict[str, Any]:
         self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {params.get('token')}"
-        try:
-            caller = await access.identify_socket(self.request, self.deployment.group_ids)
-            await access.let_in(caller, self.deployment)
-        except ServingError as error:
-            raise Closing(POLICY_VIOLATION, f"not let in: {error.code}") from None
+        caller = await access.identify_socket(self.request, self.deployment.group_ids)
+        await access.let_in(caller, self.deployment)
         self.signed_in, self.principal = True, caller.principal
         return {"status": "authenticated"}
 
@@ -363,7 +365,7 @@ def _is_id(value: Any) -> TypeGuard[CommandId]:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return -(1 << 63) <= value < 1 << 63
-    return isinstance(value, str)
+    return isinstance(value, str) and len(value) <= MAX_ID_LENGTH
 
 
 def _bad_command(where: str, message: str) -> InvalidInput:

@@ -403,3 +403,10 @@ class TestTogether:
             async with aclosing(slow.astream(f"{key}-2")) as leaves:
                 await anext(leaves)
             assert [await anext(stays), await anext(stays)] == ["0", "1"]
+
+
+async def test_the_final_answer_alone_can_be_asked_for(remote: Remote) -> None:
+    events = [e async for e in remote("joke").astream_events(CATS, preset="final_answer")]
+    assert {e["event"] for e in events[:-1]} == {"on_chat_model_stream"}
+    assert "".join(e["data"]["chunk"].content for e in events[:-1]) == TOLD
+    assert (events[-1]["event"], events[-1]["data"]["output"]) == ("on_chain_end", TOLD)

@@ -1,5 +1,5 @@
 """
-Our client against LangServe itself, serving `tests.served`: only with LANGSERVE_URL set.
+Our client against LangServe itself, serving `tests.served`; LANGSERVE_URL names one that runs already.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from langchain_core.messages import HumanMessage
 
 from runnables.client import RemoteError
 from tests.client.conftest import Remote, connecting
+from tests.client.langserve import langserve_site
 from tests.client.test_callbacks import Listener
 from tests.client.test_calls import KINDS, Kind, plain, state_of
 from tests.live import LiveSite
@@ -24,19 +25,25 @@ TOLD = "You said: Tell me about cats"
 # What that server cannot do with them, whatever the client.
 UNFIT = {"shout", "prompt"}
 
-pytestmark = [
-    pytest.mark.contract,
-    pytest.mark.skipif(not URL, reason="LANGSERVE_URL names no LangServe"),
-]
+pytestmark = pytest.mark.contract
 
 kinds = pytest.mark.parametrize(
     "kind", [kind for kind in KINDS if kind.path not in UNFIT], ids=lambda kind: kind.path
 )
 
 
+@pytest.fixture(scope="module")
+def langserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    if URL:
+        yield LiveSite(URL.rstrip("/"), {})
+        return
+    with langserve_site(tmp_path_factory.mktemp("langserve")) as live:
+        yield live
+
+
 @pytest.fixture
-def remote() -> Iterator[Remote]:
-    yield from connecting(LiveSite(URL.rstrip("/"), {}))
+def remote(langserve: LiveSite) -> Iterator[Remote]:
+    yield from connecting(langserve)
 
 
 @kinds

@@ -61,7 +61,8 @@ async def test_a_wrong_token_in_the_first_frame_closes(
     site: LiveSite, params: dict[str, Any]
 ) -> None:
     async with talk(site, "/private_count") as caller:
-        await caller.send(1, "authenticate", **params)
+        refused = await caller.call(1, "authenticate", **params)
+        assert refused.error["status_code"] == 401
         assert await caller.closed() == (1008, "not let in: not_authenticated")
 
 
