@@ -80,10 +80,27 @@ def serving(
     One more server process on a database that is ready.
     """
     port = free_port()
+    command = [*server_command(server, port), *args]
+    with started(command, port, environment, log) as site:
+        yield site
+
+
+@contextmanager
+def started(
+    command: Sequence[str],
+    port: int,
+    environment: dict[str, str],
+    log: Path,
+    *,
+    folder: Path = ROOT,
+) -> Iterator[LiveSite]:
+    """
+    Any server process, once it answers; ended with the block.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*server_command(server, port), *args],
-            cwd=ROOT,
+            command,
+            cwd=folder,
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,

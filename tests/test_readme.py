@@ -4,7 +4,6 @@ What the README says is tried as a reader would: its commands, its snippets, its
 
 import ast
 import dataclasses
-import fcntl
 import json
 import os
 import re
@@ -22,7 +21,7 @@ import pytest
 from langchain_core.runnables import RunnablePassthrough
 
 from runnables.registry import Options, Registry
-from tests.contract.test_js_client import JS, install_packages, packages_are_there
+from tests.contract.test_js_client import JS
 from tests.live import (
     FOREIGN,
     OURS,
@@ -35,6 +34,7 @@ from tests.live import (
     wait_until,
 )
 from tests.needs import give_up, require
+from tests.node import install_packages
 
 README = (ROOT / "README.md").read_text()
 CALLING = (ROOT / "docs" / "calling.md").read_text()
@@ -157,11 +157,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def node_modules() -> Path:
-    require("node")
-    with (JS / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not packages_are_there():
-            install_packages()
+    install_packages(JS)
     return JS / "node_modules"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
@@ -22,8 +23,8 @@ from langchain_core.tracers.log_stream import RunLog, RunLogPatch
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from runnables.client import RemoteRunnable
-from tests.client.conftest import Remote, connecting
+from runnables.client import RemoteError, RemoteRunnable
+from tests.client.conftest import Remote, answering, connecting, saying
 from tests.live import LiveSite
 
 CATS = {"topic": "cats"}
@@ -410,3 +411,47 @@ async def test_the_final_answer_alone_can_be_asked_for(remote: Remote) -> None:
     assert {e["event"] for e in events[:-1]} == {"on_chat_model_stream"}
     assert "".join(e["data"]["chunk"].content for e in events[:-1]) == TOLD
     assert (events[-1]["event"], events[-1]["data"]["output"]) == ("on_chain_end", TOLD)
+
+
+async def test_the_final_answer_of_a_graph_is_the_words_of_its_model(remote: Remote) -> None:
+    asked = {"messages": [HumanMessage("hi")]}
+    stream = remote("graph").astream_events(asked, preset="final_answer")
+    *words, end = [event async for event in stream]
+    assert [plain(event["data"]["chunk"]) for event in words] == SAID[:-1]
+    assert {event["event"] for event in words} == {"on_chat_model_stream"}
+    assert (end["event"], end["parent_ids"]) == ("on_chain_end", [])
+    assert plain(end["data"]["output"]) == {"messages": [human("hi"), ai("You said: hi")]}
+
+
+async def test_of_a_model_that_does_not_stream_only_the_output_comes(remote: Remote) -> None:
+    asked = {"messages": [HumanMessage("6 times 7")]}
+    (end,) = [e async for e in remote("agent").astream_events(asked, preset="final_answer")]
+    assert (end["event"], end["parent_ids"]) == ("on_chain_end", [])
+    assert plain(end["data"]["output"]) == {"messages": MULTIPLIED}
+
+
+async def test_an_unknown_preset_is_refused(remote: Remote) -> None:
+    with pytest.raises(RemoteError, match="first_answer") as caught:
+        await anext(remote("joke").astream_events(CATS, preset="first_answer"))
+    assert (caught.value.status_code, caught.value.code) == (422, "validation_error")
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "sent"),
+    [
+        ("", {}, ""),
+        ("", {"preset": "final_answer"}, "preset=final_answer"),
+        ("?a=1", {}, "a=1"),
+        ("?a=1", {"preset": "final_answer"}, "a=1&preset=final_answer"),
+    ],
+)
+async def test_the_preset_joins_the_query(query: str, options: Any, sent: str) -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return saying(b"event: end\n\n")(request)
+
+    client = answering(answer, url=f"http://server/thing{query}")
+    assert [event async for event in client.astream_events(1, **options)] == []
+    assert [(url.path, url.query.decode()) for url in asked] == [("/thing/stream_events", sent)]

@@ -136,3 +136,12 @@ async def test_schemas_are_there(remote: Remote) -> None:
 def test_messages_come_and_go(remote: Remote) -> None:
     output = remote("graph").invoke({"messages": [HumanMessage("hi")]})
     assert output["messages"][-1].content == "You said: hi"
+
+
+async def test_a_preset_does_not_matter_to_it(remote: Remote) -> None:
+    joke = remote("joke")
+    every = [event["event"] async for event in joke.astream_events(CATS)]
+    events = [event async for event in joke.astream_events(CATS, preset="final_answer")]
+    assert [event["event"] for event in events] == every
+    assert {"on_prompt_start", "on_chat_model_stream"} < set(every)
+    assert events[-1]["data"]["output"] == TOLD
