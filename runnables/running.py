@@ -48,7 +48,8 @@ class RunningCall:
         self._loop.call_soon_threadsafe(self._stop, "cancelled")
 
     def _stop(self, reason: Reason) -> None:
-        if self.run_ids[0] not in _running:
+        # The run may be over, and its id in use again by another.
+        if _running.get(self.run_ids[0]) is not self:
             return
         self.reason = self.reason or reason
         self.task.cancel()

@@ -166,3 +166,26 @@ def test_entered_token_opens_more_and_calls_it(browser: Browser, token: str) -> 
     page.wait_for_selector(".opblock-tag[data-tag='private']")
 
     assert '"output": "text"' in browser.try_out("private")
+
+
+@pytest.mark.browser
+@needs("chromium")
+def test_nothing_is_wider_than_a_phone(browser: Browser) -> None:
+    browser.page.set_viewport_size({"width": 320, "height": 640})
+    browser.open_docs()
+    browser.page.locator(".opblock-tag").nth(1).click()
+    browser.page.locator(".opblock-summary-control").first.click()
+    browser.page.locator(".responses-table").first.wait_for()
+    assert browser.page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.browser
+@needs("chromium")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_follows_the_systems_colors(browser: Browser, scheme: Any) -> None:
+    browser.page.emulate_media(color_scheme=scheme)
+    browser.open_docs()
+    page_color = browser.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    is_dark = browser.page.evaluate("document.documentElement.classList.contains('dark-mode')")
+    assert is_dark == (scheme == "dark")
+    assert (page_color == "rgba(0, 0, 0, 0)") == (scheme == "light")

@@ -63,6 +63,7 @@ def test_a_stream_whose_reader_leaves_is_cancelled(
     with streaming(server, endpoint, key) as response:
         next(response.iter_lines())
     await_ledger(server, key, "finally", SOON)
+    assert ledger(server, key) == ["started", "finally"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,7 @@ def test_a_run_over_its_time_is_stopped(site: LiveSite, key: str) -> None:
     try:
         wait_until(lambda: _times_out(site, key), 10)
         await_ledger(site, key, "cancelled", SOON)
+        assert set(ledger(site, key)) == {"started", "cancelled"}
     finally:
         site.manage("shell", "-c", shell.format(600))
 

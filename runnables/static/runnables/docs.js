@@ -3,6 +3,12 @@
 const boot = JSON.parse(document.getElementById("boot").textContent);
 const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 
+// Swagger UI has a dark dress, and leaves it to the page when to wear it.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", dress);
+dress();
+
 function csrfToken() {
   const cookies = document.cookie.split("; ").map((cookie) => cookie.split("="));
   const found = cookies.find(([name]) => name === boot.csrfCookie);
