@@ -14,7 +14,7 @@ import orjson
 from runnables import problems
 from runnables.codec import NotSerializable, strict, tolerant
 from runnables.invocation import Invocation
-from runnables.snapshot import ServedDeployment
+from runnables.served import ServedDeployment
 
 
 def invoke_body(call: Invocation, output: Any) -> bytes:

@@ -33,6 +33,12 @@ DEFAULTS: dict[str, Any] = {
     "SOCKET_FRAMES_PER_SECOND": 200,
     "SOCKET_CHECK_SECONDS": 30.0,
     "SOCKET_SIGN_IN_SECONDS": 10.0,
+    "ACCESS_CHECK_SECONDS": 30.0,
+    "FIGURES_SECONDS": 5.0,
+    "TRUSTED_PROXIES": 0,
+    "TENANT": "",
+    "CHAT_HISTORY_DAYS": None,
+    "ADMIN_BASE": "django.contrib.admin.ModelAdmin",
     "CALLBACKS": (),
     "RUN_METADATA": (),
 }
@@ -150,6 +156,50 @@ class Conf:
         How long a WebSocket may stay open before its caller has signed in.
         """
         return float(self._value("SOCKET_SIGN_IN_SECONDS"))
+
+    @cached_property
+    def access_check_seconds(self) -> float:
+        """
+        How often the caller of a run that goes on is asked again whether they may; 0 never.
+        """
+        return float(self._value("ACCESS_CHECK_SECONDS"))
+
+    @cached_property
+    def figures_seconds(self) -> float:
+        """
+        How often a process adds what it has counted to the figures in the database; 0 never.
+        """
+        return float(self._value("FIGURES_SECONDS"))
+
+    @cached_property
+    def trusted_proxies(self) -> int:
+        """
+        Proxies in front that each add to X-Forwarded-For; with 0 that header counts for nothing.
+        """
+        return int(self._value("TRUSTED_PROXIES"))
+
+    @cached_property
+    def tenant(self) -> Callable[[Any], Any] | None:
+        """
+        A function `(request) -> text or None`, sync or async, that names a caller's tenant.
+        """
+        path = self._value("TENANT")
+        return import_string(path) if path else None  # type: ignore[no-any-return]
+
+    @cached_property
+    def chat_history_days(self) -> int | None:
+        """
+        Days after its last message that a chat session is kept; None is for ever.
+        """
+        days = self._value("CHAT_HISTORY_DAYS")
+        return None if days is None else int(days)
+
+    @cached_property
+    def admin_base(self) -> Any:
+        """
+        The class that our pages in the admin are made of.
+        """
+        return import_string(self._value("ADMIN_BASE"))
 
     @cached_property
     def callbacks(self) -> tuple[Callable[[Any], Any], ...]:

@@ -22,7 +22,7 @@ from runnables.exceptions import ConfigNotAllowed, InvalidInput
 
 if TYPE_CHECKING:
     from runnables.schemas import Schemas
-    from runnables.snapshot import ServedDeployment
+    from runnables.served import ServedVersion
 
 # Written by the server, from who is calling.
 SERVER_OWNED = frozenset({"user_id", "username", "groups", "tenant"})
@@ -44,41 +44,54 @@ MAX_CONCURRENCY = 100
 @dataclass(frozen=True, slots=True)
 class AcceptedConfig:
     """
-    `config` is what the runnable gets of it, `dropped` names what it does not.
+    `config` is what the runnable gets of it, `dropped` names what it does not, and
+    `overrides` the declared ids that the caller set.
     """
 
     config: RunnableConfig
     dropped: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
 
 def accept(
     sent: list[Any],
-    deployment: ServedDeployment,
+    version: ServedVersion,
     schemas: Schemas,
     *,
     owner: str,
     run_id: UUID | None = None,
+    max_recursion: int | None = None,
 ) -> AcceptedConfig:
     """
-    One config out of those sent, later ones winning; raises InvalidInput or ConfigNotAllowed.
+    One config out of the version's defaults and those sent, later ones winning; raises
+    InvalidInput or ConfigNotAllowed.
     """
     dropped: list[str] = []
+    highest = max_recursion or MAX_RECURSION
     accepted = [
-        _accept_one(config, deployment, schemas, dropped) for config in sent if config is not None
+        _accept_one(config, version, schemas, dropped, highest)
+        for config in sent
+        if config is not None
     ]
+    overrides = {name for one in accepted for name in one.get("configurable", ())}
     if run_id and all(
         config.get("run_id", run_id) in (run_id, str(run_id)) for config in sent if config
     ):
         # The same id came by header, which every deployment takes.
         dropped = [name for name in dropped if name != "run_id"]
-    if dropped and deployment.strict_config:
+    if dropped and version.strict_config:
         raise ConfigNotAllowed(f"This deployment does not take: {', '.join(sorted(set(dropped)))}.")
-    merged = _merge(accepted)
+    merged = _merge([dict(version.defaults), *accepted])
+    if max_recursion:
+        wanted = merged.get("recursion_limit", DEFAULT_RECURSION_LIMIT)
+        merged["recursion_limit"] = min(wanted, max_recursion)
     if configurable := merged.get("configurable"):
         for name in OWNED_STATE:
             if configurable.get(name) is not None:
                 configurable[name] = f"{owner or 'anonymous'}-{configurable[name]}"
-    return AcceptedConfig(merged, tuple(sorted(set(dropped))))
+    return AcceptedConfig(
+        merged, tuple(sorted(set(dropped))), tuple(sorted(overrides & schemas.declared))
+    )
 
 
 def looks_like_credential(name: str) -> bool:
@@ -94,13 +107,13 @@ def looks_like_credential(name: str) -> bool:
 
 
 def _accept_one(
-    sent: Any, deployment: ServedDeployment, schemas: Schemas, dropped: list[str]
+    sent: Any, version: ServedVersion, schemas: Schemas, dropped: list[str], max_recursion: int
 ) -> dict[str, Any]:
     if not isinstance(sent, Mapping):
         raise InvalidInput(
             [{"type": "dict_type", "loc": ["config"], "msg": "config should be an object"}]
         )
-    open_keys = deployment.config_keys
+    open_keys = version.config_keys
     dropped += [
         key
         for key, value in sent.items()
@@ -110,7 +123,7 @@ def _accept_one(
     extra: dict[str, Any] = {}
     configurable = sent.get("configurable")
     if isinstance(configurable, Mapping) and configurable:
-        declared, extra = _split_configurable(configurable, deployment, schemas, dropped)
+        declared, extra = _split_configurable(configurable, version, schemas, dropped)
         if (declared or extra) and "configurable" not in open_keys:
             raise ConfigNotAllowed(
                 "`configurable` is not allowed in the config of this deployment. To allow it, add "
@@ -120,22 +133,24 @@ def _accept_one(
     accepted = schemas.accept_config(kept) if kept else {}
     if extra:
         accepted["configurable"] = {**extra, **accepted.get("configurable", {})}
-    _check_bounds(accepted)
+    _check_bounds(accepted, max_recursion)
     return accepted
 
 
 def _split_configurable(
-    sent: Mapping[str, Any], deployment: ServedDeployment, schemas: Schemas, dropped: list[str]
+    sent: Mapping[str, Any], version: ServedVersion, schemas: Schemas, dropped: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     declared: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in sent.items():
         if name in SERVER_OWNED or name.startswith("checkpoint_") or name.startswith("__"):
             raise ConfigNotAllowed(f"`configurable.{name}` is set by the server alone.")
+        if name in version.locked:
+            raise ConfigNotAllowed(f"`configurable.{name}` is locked in this deployment.")
         is_declared = name in schemas.declared
-        if not is_declared and name not in deployment.extra_configurable:
+        if not is_declared and name not in version.extra_configurable:
             dropped.append(f"configurable.{name}")
-        elif looks_like_credential(name) and name not in deployment.open_configurable:
+        elif looks_like_credential(name) and name not in version.open_configurable:
             raise ConfigNotAllowed(
                 f"`configurable.{name}` is closed: it looks like a credential or an address. "
                 "Name it in the deployment's open_configurable to let callers set it."
@@ -172,7 +187,7 @@ def _says_something(key: str, value: Any) -> bool:
     return value not in (None, [], {}, "")
 
 
-def _check_bounds(config: Mapping[str, Any]) -> None:
+def _check_bounds(config: Mapping[str, Any], max_recursion: int) -> None:
     tags = config.get("tags") or ()
     if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in tags):
         _out_of_bounds("tags", f"at most {MAX_TAGS} tags of {MAX_TAG_LENGTH} characters")
@@ -181,7 +196,7 @@ def _check_bounds(config: Mapping[str, Any]) -> None:
         _out_of_bounds("metadata", f"at most {MAX_METADATA_BYTES:,} bytes as JSON")
     if any(key.startswith("__") for key in metadata):
         _out_of_bounds("metadata", "without keys that begin with two underscores")
-    for key, most in (("recursion_limit", MAX_RECURSION), ("max_concurrency", MAX_CONCURRENCY)):
+    for key, most in (("recursion_limit", max_recursion), ("max_concurrency", MAX_CONCURRENCY)):
         value = config.get(key)
         if value is not None and not 1 <= value <= most:
             _out_of_bounds(key, f"between 1 and {most}")

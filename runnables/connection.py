@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 
-from runnables.exceptions import PayloadRefused, UnsupportedType
+from runnables.exceptions import ClientGone, PayloadRefused, UnsupportedType
 from runnables.payload import BadPayload, parse
-from runnables.snapshot import Served
+from runnables.served import Served
 from runnables.uploads import payload_of_form
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -23,12 +23,6 @@ T = TypeVar("T")
 # Quick answers are over before it is worth a task to listen for a disconnect.
 LISTEN_AFTER_SECONDS = 0.05
 CANCEL_AGAIN_SECONDS = 0.2
-
-
-class ClientGone(Exception):
-    """
-    The client closed the connection before its request was whole.
-    """
 
 
 async def while_connected(answer: Awaitable[T], receive: Receive) -> T | None:

@@ -20,7 +20,6 @@ from django.http import HttpRequest
 from runnables import access, problems, runtime, snapshot
 from runnables.conf import conf
 from runnables.connection import (
-    ClientGone,
     Headers,
     Receive,
     Send,
@@ -29,11 +28,12 @@ from runnables.connection import (
     send_response,
     while_connected,
 )
-from runnables.events import END, PING, sse, sse_named
-from runnables.exceptions import ServingError, UnknownEndpoint, WrongMethod
+from runnables.events import END, PING, queued, sse, sse_named
+from runnables.exceptions import ClientGone, ServingError, UnknownEndpoint, WrongMethod
 from runnables.invocation import Invocation, decode_hash, prepare
-from runnables.routing import Match, match
-from runnables.views import allowed_methods, dropped_header, require_endpoint
+from runnables.own import OwnDeployment
+from runnables.routing import STREAMS, Match, match
+from runnables.views import allowed_methods, dropped_header
 
 Made = tuple[ASGIRequest, Match | None, Headers]
 
@@ -79,11 +79,15 @@ class CancellableHttpConsumer(AsyncHttpConsumer):
         await send_response(problems.response(error, run_id), self.base_send, self.extra_headers)
 
 
-class StreamConsumer(CancellableHttpConsumer):
+class StreamConsumer(OwnDeployment, CancellableHttpConsumer):
     """
     `stream`, `stream_log` and `stream_events` of a deployment, as Server-Sent Events.
+
+    Subclass it with `runnable` set for a stream of your own; `endpoint` says which of the
+    three it is where the path does not.
     """
 
+    endpoint = "stream"
     errors = problems.ErrorPolicy()
 
     async def respond(self, request: HttpRequest, body: bytes) -> None:
@@ -97,19 +101,19 @@ class StreamConsumer(CancellableHttpConsumer):
         try:
             call = await self._prepare(request, body)
             out.headers = self._headers(call)
-            with runtime.under_way(call):
+            if self.endpoint == "stream":
+                out.preamble = sse_named("metadata", {"run_id": str(call.run_id)})
+            async with out, runtime.under_way(call, waiting=out.wait_in_line):
                 await self._stream(call, out)
         except Exception as error:  # noqa: BLE001 - translated in one place
             await self._fail(error, call, out)
 
     async def _prepare(self, request: HttpRequest, body: bytes) -> Invocation:
         await snapshot.loaded()
-        if (found := self.match) is None:
-            raise UnknownEndpoint
-        deployment = snapshot.find(found.path)
+        found = self._found()
+        deployment = self.find_deployment(found.path)
         self.errors = deployment.errors
-        caller = await access.admit(request, deployment)
-        require_endpoint(deployment, found.endpoint, found.config_hash)
+        caller = await access.admit(request, deployment, found.endpoint, found.config_hash)
         if request.method != "POST":
             raise WrongMethod("POST, OPTIONS")
         caller.raw_body = body
@@ -123,18 +127,30 @@ class StreamConsumer(CancellableHttpConsumer):
             caller=caller,
             hash_config=decode_hash(found.config_hash or ""),
             preset=request.GET.get("preset", ""),
+            version=caller.wanted_version,
+            modify=self.modify_config,
         )
 
+    def _found(self) -> Match:
+        if self.match and self.match.endpoint in STREAMS:
+            return self.match
+        if self.runnable is None:
+            raise UnknownEndpoint
+        return Match("", self.endpoint)
+
     def _headers(self, call: Invocation) -> Headers:
-        headers = [*STREAM_HEADERS, *self.extra_headers, (b"x-run-id", str(call.run_id).encode())]
+        headers = [
+            *STREAM_HEADERS,
+            *self.extra_headers,
+            (b"x-run-id", str(call.run_id).encode()),
+            (b"x-deployment-version", str(call.version.number).encode()),
+        ]
         if call.dropped:
             headers.append((b"x-dropped-config", dropped_header(call.dropped).encode()))
         return headers
 
     async def _stream(self, call: Invocation, out: EventStream) -> None:
-        if self.endpoint == "stream":
-            out.preamble = sse_named("metadata", {"run_id": str(call.run_id)})
-        async with out, aclosing(runtime.STREAMS[self.endpoint](call)) as chunks:  # type: ignore[type-var]
+        async with aclosing(runtime.STREAMS[self.endpoint](call)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 await out.write(sse(chunk))
             await out.finish(END)
@@ -161,6 +177,8 @@ class EventStream:
         self._send = send
         self._lock = asyncio.Lock()
         self._written = 0.0
+        self._ahead = 0
+        self._moved = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> EventStream:
@@ -171,6 +189,13 @@ class EventStream:
         self._keeper.cancel()
         with suppress(asyncio.CancelledError):
             await self._keeper
+
+    def wait_in_line(self, ahead: int) -> None:
+        """
+        Tell the client, by a comment, how many runs are ahead of its own.
+        """
+        self._ahead = ahead
+        self._moved.set()
 
     async def write(self, data: bytes) -> None:
         if not self.begun:
@@ -201,6 +226,10 @@ class EventStream:
         await asyncio.sleep(conf.first_chunk_seconds)
         await self._begin()
         while True:
-            await asyncio.sleep(self._written + conf.ping_seconds - self._loop.time())
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._written + conf.ping_seconds):
+                    await self._moved.wait()
+                self._moved.clear()
+                await self.write(queued(self._ahead))
             if self._loop.time() - self._written >= conf.ping_seconds:
                 await self.write(PING)

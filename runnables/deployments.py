@@ -1,18 +1,23 @@
 """
-Every change of a deployment that is not a form in the admin: one function each.
+Every change of a deployment that takes effect at once: one function each, for the admin,
+the command line and whoever else. What changes results is in `runnables.versions`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import F
 
-from runnables import snapshot
-from runnables.models import Deployment, Revision
-from runnables.registry import Registration, Registry
+from runnables import audit, snapshot
+from runnables.models import Deployment, Grant, Revision
+from runnables.permissions import OF_CALLERS
+from runnables.registry import ENDPOINTS, Registration, Registry
+from runnables.served import first_row, first_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,49 +62,102 @@ def sync(registry: Registry) -> Synced:
         )
 
 
-def switch(deployment: Deployment, *, on: bool, endpoint: str | None = None) -> None:
+def switch(
+    deployment: Deployment,
+    *,
+    on: bool,
+    by: audit.Actor,
+    endpoints: Sequence[str] = (),
+    reason: str = "",
+) -> None:
     """
-    Switch a deployment, or one of its endpoints, on or off.
+    Switch a deployment, or some of its endpoints, on or off.
+    """
+    word = "on" if on else "off"
+    why = f": {reason}" if reason else ""
+    with transaction.atomic():
+        if not endpoints:
+            deployment.is_enabled = on
+            deployment.off_reason = "" if on else reason
+            text = f"Switched {word}{why}."
+        else:
+            wanted = {*deployment.endpoints, *endpoints} if on else {*deployment.endpoints} - {*endpoints}
+            deployment.endpoints = [name for name in ENDPOINTS if name in wanted]
+            text = f"Switched {word} {', '.join(endpoints)}{why}."
+        _save(deployment, "is_enabled", "off_reason", "endpoints")
+        audit.record(deployment, text, by=by)
+
+
+def set_maintenance(
+    deployment: Deployment,
+    *,
+    on: bool,
+    by: audit.Actor,
+    message: str = "",
+    retry_after: int | None = None,
+) -> None:
+    """
+    Answer calls with 503 and the message, or as ever again. Runs that go on come to their end.
     """
     with transaction.atomic():
-        if endpoint is None:
-            deployment.is_enabled = on
-        else:
-            others = [name for name in deployment.endpoints if name != endpoint]
-            deployment.endpoints = [*others, endpoint] if on else others
-        deployment.save(update_fields=["is_enabled", "endpoints", "updated_at"])
-        announce_change()
+        deployment.in_maintenance = on
+        if on:
+            deployment.maintenance_message = message
+            deployment.maintenance_retry_after = retry_after or deployment.maintenance_retry_after
+        _save(deployment, "in_maintenance", "maintenance_message", "maintenance_retry_after")
+        text = f"Maintenance began{message and f': {message}'}." if on else "Maintenance ended."
+        audit.record(deployment, text, by=by)
+
+
+def set_group_rights(
+    deployment: Deployment, groups: Iterable[Group], *, grant: bool, by: audit.Actor
+) -> None:
+    """
+    Let the members of these groups call the deployment, or take away all that they may.
+    """
+    groups = list(groups)
+    names = ", ".join(group.name for group in groups)
+    with transaction.atomic():
+        for group in groups:
+            if grant:
+                Grant.objects.update_or_create(
+                    deployment=deployment,
+                    audience=Grant.Audience.GROUP,
+                    group=group,
+                    defaults=dict.fromkeys(OF_CALLERS, True),
+                )
+            else:
+                deployment.grants.filter(group=group).delete()
+        _save(deployment)
+        verb = "Gave the right to call to" if grant else "Took all rights from"
+        audit.record(deployment, f"{verb} {names}.", by=by)
+
+
+def _save(deployment: Deployment, *fields: str) -> None:
+    deployment.save(update_fields=[*fields, "updated_at"])
+    announce_change()
 
 
 def _create(registration: Registration) -> Deployment:
-    options = registration.options
-    allowed = options.stream_log_name_allow_list
-    groups = () if isinstance(options.access, str) else options.access
-    path = _free_path(registration.path)
-    deployment = Deployment.objects.create(
-        name=registration.name,
-        path=path,
-        is_enabled=path == registration.path,
-        description=options.description,
-        listed=options.listed,
-        access=options.access if isinstance(options.access, str) else Deployment.Access.GROUPS,
-        endpoints=list(options.endpoints()),
-        config_keys=list(options.config_keys),
-        extra_configurable=list(options.extra_configurable),
-        open_configurable=list(options.open_configurable),
-        strict_config=options.strict_config,
-        validation=options.validation,
-        include_callback_events=options.include_callback_events,
-        stream_log_name_allow_list=None if allowed is None else list(allowed),
-        playground_type=options.playground_type,
-        astream_events_version=options.astream_events_version,
-        max_batch_size=options.max_batch_size,
-        batch_concurrency=options.batch_concurrency,
-        max_input_bytes=options.max_input_bytes,
-        timeout=options.timeout,
-    )
-    deployment.groups.set(Group.objects.get_or_create(name=name)[0] for name in groups)
+    deployment = first_row(registration)
+    deployment.path = _free_path(registration.path)
+    deployment.is_enabled = deployment.path == registration.path
+    deployment.save()
+    version = first_version(registration.options)
+    version.deployment = deployment
+    version.save()
+    deployment.version = version
+    deployment.save(update_fields=["version"])
+    for audience in _audiences(registration.options.access):
+        Grant.objects.create(deployment=deployment, **audience, **dict.fromkeys(OF_CALLERS, True))
     return deployment
+
+
+def _audiences(access: str | Sequence[str]) -> list[dict[str, Any]]:
+    if isinstance(access, str):
+        return [{"audience": access}]
+    groups = [Group.objects.get_or_create(name=name)[0] for name in dict.fromkeys(access)]
+    return [{"audience": Grant.Audience.GROUP, "group": group} for group in groups]
 
 
 def _free_path(wanted: str) -> str:

@@ -24,6 +24,13 @@ _LINE_BREAKS = (
 )
 
 
+def queued(ahead: int) -> bytes:
+    """
+    A comment that says how many runs are ahead of this one; clients may ignore it.
+    """
+    return f": queued, {ahead} ahead\r\n\r\n".encode()
+
+
 def sse(data: bytes) -> bytes:
     """
     One `data` event.

@@ -12,6 +12,7 @@ Every error a caller may see.
     ├── NotFound                404
     │   ├── UnknownDeployment
     │   ├── UnknownEndpoint
+    │   ├── UnknownVersion
     │   └── UnknownRun
     ├── WrongMethod             405
     ├── UnsupportedEncoding     415
@@ -22,10 +23,15 @@ Every error a caller may see.
     ├── BatchTooLarge           422
     ├── RunIdInUse              422
     ├── UpgradeRequired         426
+    ├── OverLimit               429
+    │   ├── RateLimited
+    │   ├── QuotaExceeded
+    │   └── QueueFull
     ├── RunCancelled            499
     ├── RunFailed               500
     │   └── OutputNotSerializable
     ├── Unavailable             503
+    │   └── InMaintenance
     └── RunTimedOut             504
 
 The status is plain data here; the doors alone speak HTTP.
@@ -35,6 +41,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+
+class ClientGone(Exception):
+    """
+    The client has closed the connection: there is nobody to be told anything.
+    """
+
+
+class ReaderStuck(Exception):
+    """
+    The client reads nothing of what it is sent; the connection is being closed.
+    """
 
 
 class ServingError(Exception):
@@ -171,6 +189,15 @@ class UnknownEndpoint(NotFound):
     code = "unknown_endpoint"
 
 
+class UnknownVersion(NotFound):
+    """
+    `?version=` names no version of this deployment.
+    """
+
+    code = "unknown_version"
+    message = "This deployment has no such version."
+
+
 class UnknownRun(NotFound):
     """
     No such run is going on, or it belongs to somebody else.
@@ -265,6 +292,39 @@ class UpgradeRequired(ServingError):
         super().__init__(headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
+class OverLimit(ServingError):
+    """
+    A limit of the deployment; `retry_after` says when it makes sense to try again.
+    """
+
+    status_code = 429
+    code = "over_limit"
+
+
+class RateLimited(OverLimit):
+    """
+    More calls a minute than the deployment takes from one caller.
+    """
+
+    code = "rate_limited"
+
+
+class QuotaExceeded(OverLimit):
+    """
+    The caller's runs of this day are used up.
+    """
+
+    code = "quota_exceeded"
+
+
+class QueueFull(OverLimit):
+    """
+    As many runs as the deployment takes are going on, and the line behind them is full.
+    """
+
+    code = "queue_full"
+
+
 class RunCancelled(ServingError):
     """
     Somebody who may do so cancelled the run by its id.
@@ -301,6 +361,18 @@ class Unavailable(ServingError):
     status_code = 503
     code = "unavailable"
     message = "This deployment is not available now."
+
+
+class InMaintenance(Unavailable):
+    """
+    Staff have put the deployment into maintenance.
+    """
+
+    code = "maintenance"
+    message = "This deployment is being worked on. Try again later."
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message or None, retry_after=retry_after)
 
 
 class RunTimedOut(ServingError):

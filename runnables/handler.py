@@ -14,7 +14,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -24,10 +24,11 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.core.signals import request_finished
+from django.db import DatabaseError
 from django.http import HttpResponse
-from django.urls import set_script_prefix
+from django.urls import Resolver404, resolve, set_script_prefix
 
-from runnables import database, problems, snapshot
+from runnables import database, problems, processes, snapshot, watcher
 from runnables.conf import conf
 from runnables.connection import ClientGone, read_body, send_response, while_connected
 from runnables.consumers import StreamConsumer
@@ -74,8 +75,9 @@ class LangServeHandler:
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._ready:
             self._get_ready()
-        found = match(_path_info(scope))
-        if found is None:
+        path = _path_info(scope)
+        found = match(path)
+        if found is None or (not snapshot.serves(found.path) and _is_own_route(path)):
             await self._django(scope, receive, send)
             return
         async with _own_thread(self):
@@ -160,10 +162,22 @@ class LangServeHandler:
         What a server without lifespan events never asked for.
         """
         use_pool_of_ours()
-        snapshot.watch()
+        watcher.watch()
         # What is loaded now stays: a full collection need not walk it while a stream waits.
         gc.freeze()
         self._ready = True
+
+    async def _leave(self) -> None:
+        """
+        Write what was counted last, and take this process off the list.
+        """
+        try:
+            if conf.poll_seconds:
+                await database.query(watcher.write_figures)
+                await database.query(processes.leave)
+        except DatabaseError:
+            logger.exception("the last figures of this process could not be written")
+        database.close()
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         while True:
@@ -177,7 +191,7 @@ class LangServeHandler:
                     logger.warning("started without deployments")
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                database.close()
+                await self._leave()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -194,6 +208,17 @@ async def _own_thread(sender: object) -> AsyncIterator[None]:
             # Signals and closing connections cost a thread: only where one was used.
             if context in SyncToAsync.context_to_thread_executor:
                 await sync_to_async(request_finished.send)(sender=type(sender))
+
+
+@lru_cache(maxsize=1024)
+def _is_own_route(path: str) -> bool:
+    """
+    Whether the site's URLconf has a view of its own where a deployment could be.
+    """
+    try:
+        return resolve(f"/{path.lstrip('/')}").namespace != "langserve"
+    except Resolver404:
+        return False
 
 
 def _path_info(scope: Any) -> str:

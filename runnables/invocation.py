@@ -5,7 +5,7 @@ From a payload to something ready to run: config, schema and run id are settled 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,13 +14,16 @@ from asgiref.sync import sync_to_async
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from runnables import __version__, config_hash
-from runnables.access import CallerRequest
+from runnables import __version__, access, canaries, config_hash, limits
 from runnables.callback_events import CallbackEvents
 from runnables.conf import conf
-from runnables.config import SERVER_OWNED, AcceptedConfig, accept
-from runnables.exceptions import BatchTooLarge, InvalidConfigHash, InvalidInput
-from runnables.snapshot import Served, ServedDeployment
+from runnables.config import AcceptedConfig, accept
+from runnables.exceptions import BatchTooLarge, InvalidConfigHash, InvalidInput, UnknownVersion
+from runnables.identity import CallerRequest
+from runnables.served import Served, ServedDeployment, ServedVersion
+
+# `(config, request) -> config`, or a coroutine function of the same.
+Modifier = Callable[[RunnableConfig, CallerRequest], Any]
 
 PRESETS = ("", "final_answer")
 FILTERS = (
@@ -40,6 +43,10 @@ class Invocation:
     """
 
     deployment: ServedDeployment
+    endpoint: str
+    version: ServedVersion
+    # Which of a trial's two sides answered: stable, canary, or pinned by the caller.
+    arm: str
     served: Served
     caller: CallerRequest
     input: Any
@@ -63,21 +70,29 @@ async def prepare(
     caller: CallerRequest,
     hash_config: Mapping[str, Any],
     preset: str = "",
+    version: str = "",
+    modify: Modifier | None = None,
 ) -> Invocation:
     """
     A call of `invoke`, `stream`, `stream_log` or `stream_events`. A `preset` chooses
-    among the events: "final_answer".
+    among the events: "final_answer". A `version` is a number that the caller asks for.
+    `modify` stands for the registered config modifier.
 
-    Raises InvalidInput and ConfigNotAllowed, and whatever the deployment's config
-    modifier raises.
+    Raises InvalidInput, ConfigNotAllowed, RateLimited, UnknownVersion and NotPermitted,
+    and whatever the config modifier raises.
     """
-    served = deployment.served or await deployment.ready()
+    await limits.count_call(deployment, caller)
+    chosen, arm = await _version(deployment, caller, version)
+    served = chosen.served or await chosen.ready()
     body = _envelope(payload, "input")
     caller.data = body
-    accepted = _accept([hash_config, body.get("config")], deployment, served, caller)
-    config = await _server_config(accepted.config, deployment, endpoint, caller)
+    accepted = _accept([hash_config, body.get("config")], deployment, chosen, served, caller)
+    config = await _server_config(accepted.config, deployment, endpoint, caller, modify)
     call = Invocation(
         deployment=deployment,
+        endpoint=endpoint,
+        version=chosen,
+        arm=arm,
         served=served,
         caller=caller,
         input=served.schemas.input_validator(config)(body["input"]),
@@ -96,6 +111,8 @@ async def prepare_batch(
     *,
     caller: CallerRequest,
     hash_config: Mapping[str, Any],
+    version: str = "",
+    modify: Modifier | None = None,
 ) -> list[Invocation]:
     """
     The calls of one batch, in order.
@@ -103,16 +120,20 @@ async def prepare_batch(
     Raises BatchTooLarge, and what `prepare` does; `loc` of a bad input begins with
     `["inputs", i]`.
     """
-    served = deployment.served or await deployment.ready()
+    await limits.count_call(deployment, caller)
+    chosen, arm = await _version(deployment, caller, version)
+    served = chosen.served or await chosen.ready()
     body = _envelope(payload, "inputs")
     caller.data = body
     inputs = _batch_inputs(body["inputs"], deployment)
     accepted = [
-        _accept([hash_config, config], deployment, served, caller)
+        _accept([hash_config, config], deployment, chosen, served, caller)
         for config in _batch_configs(body, len(inputs))
     ]
     shared = len(accepted) == 1 and not isinstance(body.get("config"), list)
-    made = [await _server_config(one.config, deployment, "batch", caller) for one in accepted]
+    made = [
+        await _server_config(one.config, deployment, "batch", caller, modify) for one in accepted
+    ]
     calls = []
     for index, value in enumerate(inputs):
         position = 0 if shared else index
@@ -123,6 +144,9 @@ async def prepare_batch(
             config.pop("run_id", None)  # one id names one run: the first
         call = Invocation(
             deployment=deployment,
+            endpoint="batch",
+            version=chosen,
+            arm=arm,
             served=served,
             caller=caller,
             input=served.schemas.input_validator(config)(value, loc=("inputs", index)),
@@ -145,13 +169,30 @@ def decode_hash(hash_text: str) -> Mapping[str, Any]:
 
 
 async def schema_config(
-    deployment: ServedDeployment, hash_text: str, owner: str = ""
-) -> RunnableConfig:
+    deployment: ServedDeployment, hash_text: str, caller: CallerRequest, version: str = ""
+) -> tuple[Served, RunnableConfig]:
     """
-    The effective config of a schema request: the hash alone, without the modifier.
+    The runnable and effective config of a schema request: defaults and the hash, without
+    the modifier.
     """
-    served = deployment.served or await deployment.ready()
-    return accept([decode_hash(hash_text)], deployment, served.schemas, owner=owner).config
+    chosen, _ = await _version(deployment, caller, version)
+    served = chosen.served or await chosen.ready()
+    hashed = decode_hash(hash_text)
+    return served, accept([hashed], chosen, served.schemas, owner=caller.principal).config
+
+
+async def _version(
+    deployment: ServedDeployment, caller: CallerRequest, wanted: str
+) -> tuple[ServedVersion, str]:
+    """
+    The version that answers this caller, and the side of a trial that it is on.
+    """
+    if not wanted:
+        return canaries.pick(deployment, caller)
+    access.require(caller, deployment, "pin_version")
+    if not wanted.isdecimal() or len(wanted) > 9:
+        raise UnknownVersion
+    return await deployment.numbered(int(wanted)), "pinned"
 
 
 def _envelope(payload: Any, required: str) -> dict[str, Any]:
@@ -175,9 +216,10 @@ def _batch_inputs(inputs: Any, deployment: ServedDeployment) -> list[Any]:
         raise InvalidInput(
             [{"type": "list_type", "loc": ["inputs"], "msg": "inputs should be a list"}]
         )
-    if len(inputs) > deployment.max_batch_size:
+    most = deployment.limits.max_batch_size
+    if len(inputs) > most:
         raise BatchTooLarge(
-            f"This batch has {len(inputs)} inputs; the deployment takes {deployment.max_batch_size} at most."
+            f"This batch has {len(inputs)} inputs; the deployment takes {most} at most."
         )
     return inputs
 
@@ -202,23 +244,48 @@ def _bad_batch_config(message: str) -> InvalidInput:
 
 
 def _accept(
-    sent: list[Any], deployment: ServedDeployment, served: Served, caller: CallerRequest
+    sent: list[Any],
+    deployment: ServedDeployment,
+    version: ServedVersion,
+    served: Served,
+    caller: CallerRequest,
 ) -> AcceptedConfig:
-    if not any(sent) and all(config is None or isinstance(config, dict) for config in sent):
+    max_recursion = deployment.limits.max_recursion
+    if (
+        not any(sent)
+        and not version.defaults
+        and not max_recursion
+        and all(config is None or isinstance(config, dict) for config in sent)
+    ):
         return AcceptedConfig({})
-    return accept(sent, deployment, served.schemas, owner=caller.principal, run_id=caller.run_id)
+    accepted = accept(
+        sent,
+        version,
+        served.schemas,
+        owner=caller.principal,
+        run_id=caller.run_id,
+        max_recursion=max_recursion,
+    )
+    if accepted.overrides:
+        access.require(caller, deployment, "override_config")
+    return accepted
 
 
 async def _server_config(
-    accepted: RunnableConfig, deployment: ServedDeployment, endpoint: str, caller: CallerRequest
+    accepted: RunnableConfig,
+    deployment: ServedDeployment,
+    endpoint: str,
+    caller: CallerRequest,
+    modify: Modifier | None,
 ) -> RunnableConfig:
     """
     The accepted config with all that the server adds: a new dict, never shared.
     """
     config: RunnableConfig = {**accepted}
-    _write_identity(config, deployment, caller)
-    if deployment.options.per_req_config_modifier:
-        config = await _modified(config, deployment.options.per_req_config_modifier, caller)
+    if caller.user.is_authenticated:
+        config["configurable"] = {**config.get("configurable", {}), **await identity(caller)}
+    if modify := modify or deployment.options.per_req_config_modifier:
+        config = await _modified(config, modify, caller)
     config["metadata"] = {
         **(config.get("metadata") or {}),
         "__useragent": caller.http.META.get("HTTP_USER_AGENT", ""),
@@ -230,22 +297,23 @@ async def _server_config(
     return config
 
 
-def _write_identity(
-    config: RunnableConfig, deployment: ServedDeployment, caller: CallerRequest
-) -> None:
+async def identity(caller: CallerRequest) -> dict[str, Any]:
     """
-    Give the runnable the server-owned ids that it declares; callers cannot send them.
+    The server-owned ids of a signed-in caller. Callers cannot send them, and they are
+    written over whatever a version's defaults say.
     """
-    served = deployment.served
-    wanted = SERVER_OWNED & served.schemas.declared if served else frozenset()
-    if not wanted or not caller.user.is_authenticated:
-        return
-    identity = {"user_id": str(caller.user.pk), "username": caller.user.get_username()}
-    values = {name: value for name, value in identity.items() if name in wanted}
-    config["configurable"] = {**config.get("configurable", {}), **values}
+    known = {
+        "user_id": str(caller.user.pk),
+        "username": caller.user.get_username(),
+        "groups": sorted(caller.groups.values()),
+    }
+    if conf.tenant:
+        tenant = conf.tenant(caller)
+        known["tenant"] = await tenant if inspect.isawaitable(tenant) else tenant
+    return known
 
 
-async def _modified(config: RunnableConfig, modifier: Any, caller: CallerRequest) -> RunnableConfig:
+async def _modified(config: RunnableConfig, modifier: Modifier, caller: CallerRequest) -> RunnableConfig:
     if inspect.iscoroutinefunction(modifier):
         modified = await modifier(config, caller)
     else:

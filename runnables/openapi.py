@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from runnables import __version__, access, openapi_shared, snapshot
-from runnables.access import CallerRequest
+from runnables.identity import CallerRequest
 from runnables.openapi_paths import Fragment, fragment, members
 from runnables.openapi_schemas import digest_of, plain_name
-from runnables.snapshot import ServedDeployment
+from runnables.served import ServedDeployment
 
 VERSION = "3.1.1"
 # Whole documents kept; there is one per set of deployments that somebody may use.

@@ -17,7 +17,7 @@ from runnables.openapi_examples import Examples, NoExample
 from runnables.openapi_schemas import Components
 from runnables.openapi_shared import JSON, ref
 from runnables.schemas import Schemas
-from runnables.snapshot import ServedDeployment
+from runnables.served import ServedDeployment
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Models:
         return self.components.put(f"{name}Request", schema)
 
     def batch_request(self) -> Ref:
-        inputs = array(self.input, maxItems=self._deployment.max_batch_size)
+        inputs = array(self.input, maxItems=self._deployment.limits.max_batch_size)
         configs = [self.config, array(or_null(self.config)), NULL]
         properties = {
             "inputs": inputs,

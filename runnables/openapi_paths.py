@@ -25,7 +25,7 @@ from runnables.openapi_shared import (
     security,
 )
 from runnables.routing import ENDPOINTS, GET, POST, STREAMS
-from runnables.snapshot import ServedDeployment
+from runnables.served import ServedDeployment
 
 Operation = dict[str, Any]
 
@@ -90,7 +90,7 @@ class _Paths:
         self._deployment = deployment
         self._namespace = namespace
         self._tag = deployment.path or "/"
-        self._asks = deployment.access != "public" or bool(deployment.options.permission_classes)
+        self._asks = "run" not in deployment.matrix.public or bool(deployment.options.permission_classes)
         self._refusals = OF_ACCESS if self._asks else ()
         self.models = Models(deployment, namespace)
 

@@ -35,6 +35,7 @@ ENDPOINTS = (
     "stream_events",
     "websocket",
     "playground",
+    "chat",
     "feedback",
     "token_feedback",
     "public_trace_link",
@@ -100,6 +101,8 @@ class Options:
     config_keys: Sequence[str] = ("configurable",)
     extra_configurable: Sequence[str] = ()
     open_configurable: Sequence[str] = ()
+    locked_configurable: Sequence[str] = ()
+    default_config: Mapping[str, Any] = field(default_factory=dict)
     strict_config: bool = False
     include_callback_events: bool = False
     enable_feedback_endpoint: bool = False
@@ -114,6 +117,12 @@ class Options:
     batch_concurrency: int = 8
     timeout: float = 600.0
     max_input_bytes: int | None = None
+    max_concurrent_runs: int | None = None
+    max_queued_runs: int = 100
+    requests_per_minute: int | None = None
+    anonymous_requests_per_minute: int | None = None
+    daily_quota: int | None = None
+    max_recursion: int | None = None
 
     def endpoints(self) -> tuple[str, ...]:
         """
@@ -279,7 +288,7 @@ def _registration(
         name,
         source,
         path=_path(name, path),
-        options=_options(name, options),
+        options=options_of(name, options),
         origin=_caller_module(),
     )
 
@@ -293,7 +302,10 @@ def _path(name: str, path: str | None) -> str:
         raise BadPath(f"{name!r}: {error}") from None
 
 
-def _options(name: str, given: dict[str, Any]) -> Options:
+def options_of(name: str, given: Mapping[str, Any]) -> Options:
+    """
+    The options given by these names, checked; raises BadOption that names the runnable.
+    """
     known = {option.name for option in fields(Options)}
     if unknown := sorted(given.keys() - known):
         raise BadOption(
@@ -325,20 +337,40 @@ def _check(options: Options) -> None:
         raise BadOption("token_feedback_config needs exactly one entry in key_configs")
 
 
+_LISTS = (
+    "extra_configurable",
+    "open_configurable",
+    "locked_configurable",
+    "stream_log_name_allow_list",
+)
+_COUNTS = ("max_batch_size", "batch_concurrency", "max_queued_runs")
+# None is no limit.
+_LIMITS = (
+    "max_input_bytes",
+    "max_concurrent_runs",
+    "requests_per_minute",
+    "anonymous_requests_per_minute",
+    "daily_quota",
+    "max_recursion",
+)
+
+
 def _check_types(options: Options) -> None:
     for name in ("per_req_config_modifier", "callbacks", "translate_error", "health_check"):
         value = getattr(options, name)
         if value is not None and not callable(value):
             raise BadOption(f"{name} is a function, got {value!r}")
-    for name in ("extra_configurable", "open_configurable", "stream_log_name_allow_list"):
+    for name in _LISTS:
         value = getattr(options, name)
         if isinstance(value, str) or not isinstance(value, Iterable | None):
             raise BadOption(f"{name} is a list of texts, got {value!r}")
     if not isinstance(options.access, str | Iterable):
         raise BadOption(f"access is a text or a list of groups, got {options.access!r}")
-    for name in ("max_batch_size", "batch_concurrency", "max_input_bytes"):
+    if not isinstance(options.default_config, Mapping):
+        raise BadOption(f"default_config is a config dict, got {options.default_config!r}")
+    for name in (*_COUNTS, *_LIMITS):
         value = getattr(options, name)
-        if (value is not None or name != "max_input_bytes") and not _is_positive(value, int):
+        if (value is not None or name not in _LIMITS) and not _is_positive(value, int):
             raise BadOption(f"{name} is a whole number of at least 1, got {value!r}")
     if not _is_positive(options.timeout, (int, float)):
         raise BadOption(f"timeout is a number of seconds above 0, got {options.timeout!r}")

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from runnables.exceptions import RunCancelled, RunIdInUse, RunTimedOut
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-Reason = Literal["cancelled", "timed_out"]
+from runnables.exceptions import RunCancelled, RunIdInUse, RunTimedOut, ServingError
 
 # One cancel does not always end a run: `astream_log` swallows the first.
 CANCEL_AGAIN_SECONDS = 0.2
@@ -26,58 +23,110 @@ _running: dict[UUID, RunningCall] = {}
 
 class RunningCall:
     """
-    A run going on in the current task. `principal` is whoever started it.
+    A run going on in the current task. `principal` is whoever started it, `deployment` the
+    key of the deployment's row. `still_allowed`, if given, raises a ServingError once the
+    caller may not go on. `first_chunk_at` is of the monotonic clock, as `started_at`.
     """
 
-    __slots__ = ("_loop", "_timer", "principal", "reason", "run_ids", "task")
+    __slots__ = (
+        "_loop",
+        "_timeout",
+        "_timer",
+        "deployment",
+        "first_chunk_at",
+        "principal",
+        "run_ids",
+        "started_at",
+        "still_allowed",
+        "stopped_by",
+        "task",
+    )
 
-    def __init__(self, run_ids: tuple[UUID, ...], principal: str, timeout: float) -> None:
+    def __init__(
+        self,
+        run_ids: tuple[UUID, ...],
+        principal: str,
+        timeout: float,
+        *,
+        deployment: int | None = None,
+        still_allowed: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - we are inside a coroutine
         self.task = task
         self.run_ids = run_ids
         self.principal = principal
-        self.reason: Reason | None = None
-        self._timer = self._loop.call_later(timeout, self._stop, "timed_out")
+        self.deployment = deployment
+        self.still_allowed = still_allowed
+        self.stopped_by: ServingError | None = None
+        self.started_at = time.monotonic()
+        self.first_chunk_at: float | None = None
+        self._timeout = timeout
+        self._timer = self._loop.call_later(timeout, self._stop, RunTimedOut())
 
     def cancel(self) -> None:
         """
         Stop the run; may be called from any thread.
         """
-        self._loop.call_soon_threadsafe(self._stop, "cancelled")
+        self.stop(RunCancelled())
 
-    def _stop(self, reason: Reason) -> None:
+    def stop(self, error: ServingError) -> None:
+        """
+        Stop the run, whose caller will see `error`; may be called from any thread.
+        """
+        self._loop.call_soon_threadsafe(self._stop, error)
+
+    def begin(self) -> None:
+        """
+        The run begins only now: time spent waiting for it does not count.
+        """
+        self.started_at = time.monotonic()
+        self._timer.cancel()
+        self._timer = self._loop.call_later(self._timeout, self._stop, RunTimedOut())
+
+    def ask_again(self) -> None:
+        """
+        Have the run stopped if its caller may not go on; may be called from any thread.
+        """
+        if self.still_allowed:
+            asyncio.run_coroutine_threadsafe(self._ask(self.still_allowed), self._loop)
+
+    async def _ask(self, still_allowed: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await still_allowed()
+        except ServingError as error:
+            self._stop(error)
+
+    def _stop(self, error: ServingError) -> None:
         # The run may be over, and its id in use again by another.
         if _running.get(self.run_ids[0]) is not self:
             return
-        self.reason = self.reason or reason
+        self.stopped_by = self.stopped_by or error
         self.task.cancel()
         self._timer.cancel()
-        self._timer = self._loop.call_later(CANCEL_AGAIN_SECONDS, self._stop, reason)
+        self._timer = self._loop.call_later(CANCEL_AGAIN_SECONDS, self._stop, error)
 
     def end(self) -> None:
         self._timer.cancel()
 
 
 @contextmanager
-def running(run_ids: tuple[UUID, ...], principal: str, timeout: float) -> Iterator[RunningCall]:
+def running(call: RunningCall) -> Iterator[None]:
     """
-    Within it the run can be found, cancelled and timed out; RunCancelled or RunTimedOut
-    is raised then. A cancel from outside (the client left) passes as CancelledError.
+    Within it the run can be found, stopped and timed out; then what it was stopped by is
+    raised. A cancel from outside (the client left) passes as CancelledError.
     """
-    call = RunningCall(run_ids, principal, timeout)
     _enter(call)
     try:
-        yield call
+        yield
     except asyncio.CancelledError:
-        if call.reason is None:
+        if call.stopped_by is None:
             raise
         # The cancel was ours and is answered: the task itself goes on.
         while call.task.cancelling():
             call.task.uncancel()
-        error = RunTimedOut if call.reason == "timed_out" else RunCancelled
-        raise error from None
+        raise call.stopped_by from None
     finally:
         _leave(call)
 
@@ -90,9 +139,24 @@ def count() -> int:
     return len(_running)
 
 
+def all_calls() -> list[RunningCall]:
+    """
+    Each once, however many run ids it has.
+    """
+    with _lock:
+        return list(dict.fromkeys(_running.values()))
+
+
 def all_run_ids() -> list[UUID]:
     with _lock:
         return list(_running)
+
+
+def by_deployment() -> dict[int, int]:
+    """
+    How many calls of each deployment go on in this process.
+    """
+    return dict(Counter(call.deployment for call in all_calls() if call.deployment is not None))
 
 
 def _enter(call: RunningCall) -> None:

@@ -8,36 +8,166 @@ LangChain's context variables do not survive a change of task. That task holds
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import time
 import warnings
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, suppress
+from functools import partial
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from rest_framework.exceptions import APIException
 
+from runnables import figures, limits, running, snapshot
+from runnables.access import let_in
+from runnables.exceptions import (
+    ClientGone,
+    InMaintenance,
+    NotAuthenticated,
+    ReaderStuck,
+    RunCancelled,
+    RunTimedOut,
+    ServingError,
+)
 from runnables.final_answer import FinalAnswer
+from runnables.identity import identify
 from runnables.invocation import Invocation
-from runnables.running import RunningCall, running
+from runnables.running import RunningCall
 
 # Deprecated in langchain-core, and still what LangServe's clients ask for.
 warnings.filterwarnings("ignore", message="astream_log is deprecated")
 warnings.filterwarnings("ignore", message="astream_events version='v1' is deprecated")
 
 
-def under_way(*calls: Invocation) -> AbstractContextManager[RunningCall]:
+class under_way:  # noqa: N801 - used as a function is
     """
-    Within it the calls can be found, cancelled by id and timed out.
+    Within it the calls of one request can be found, stopped by id and timed out; they keep
+    the deployment's limits, and what became of them is counted. `waiting` hears how many
+    runs are ahead, each time that changes, where runs at a time are limited.
+
+    Raises QuotaExceeded, QueueFull, RunIdInUse, and whatever stopped the run.
     """
-    first = calls[0]
-    run_ids = tuple(call.run_id for call in calls)
-    return running(run_ids, first.caller.principal, first.deployment.timeout)
+
+    def __init__(
+        self, *calls: Invocation, waiting: Callable[[int], None] | None = None
+    ) -> None:
+        self._calls = calls
+        self._waiting = waiting
+        self._stack = ExitStack()
+        self._place: AbstractAsyncContextManager[None] | None = None
+
+    async def __aenter__(self) -> RunningCall:
+        first = self._calls[0]
+        deployment, caller = first.deployment, first.caller
+        self.running = RunningCall(
+            tuple(call.run_id for call in self._calls),
+            caller.principal,
+            deployment.limits.timeout,
+            deployment=deployment.pk,
+            still_allowed=partial(_still_allowed, first) if caller.is_asked_again else None,
+        )
+        self._stack.enter_context(running.running(self.running))
+        if deployment.limits.bound_runs:
+            try:
+                await self._keep_limits(first, len(self._calls))
+            except BaseException:
+                # `running` may turn a cancel of ours into what it was for.
+                self._stack.__exit__(*sys.exc_info())
+                raise
+        return self.running
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
+    ) -> None:
+        if self._place:
+            await self._place.__aexit__(kind, error, trace)
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except BaseException as stopped:
+            error = stopped
+            raise
+        finally:
+            self._count(error)
+
+    async def _keep_limits(self, first: Invocation, runs: int) -> None:
+        deployment, caller = first.deployment, first.caller
+        await limits.use_quota(deployment, caller, runs)
+        at_once = min(runs, deployment.limits.batch_concurrency)
+        place = limits.place_in_line(deployment, at_once, self._waiting)
+        try:
+            await place.__aenter__()
+        except BaseException:
+            await limits.give_back(deployment, caller, runs)
+            raise
+        self._place = place
+        self.running.begin()
+
+    def _count(self, error: BaseException | None) -> None:
+        call, ongoing = self._calls[0], self.running
+        if call.deployment.pk is None:
+            return
+        ended = time.monotonic()
+        outcome, name = _outcome(error)
+        first = ongoing.first_chunk_at
+        figures.count(
+            figures.Finished(
+                deployment=call.deployment.pk,
+                version=call.version.pk,
+                canary=call.deployment.canary.pk if call.deployment.canary else 0,
+                arm=call.arm,
+                endpoint=call.endpoint,
+                outcome=outcome,
+                run_id=call.run_id,
+                milliseconds=(ended - ongoing.started_at) * 1000,
+                first_chunk=(first - ongoing.started_at) * 1000 if first else None,
+                error=name,
+            )
+        )
+
+
+def _outcome(error: BaseException | None) -> tuple[str, str]:
+    """
+    What became of a run, and the class of its error if the deployment is to blame.
+    """
+    match error:
+        case None:
+            return "done", ""
+        case RunTimedOut():
+            return "timed_out", type(error).__name__
+        case RunCancelled():
+            return "cancelled", ""
+        case asyncio.CancelledError() | ClientGone():
+            return "client_gone", ""
+        case ReaderStuck():
+            return "client_too_slow", ""
+        case ServingError() | APIException() if error.status_code < 500:
+            return "done", ""  # the runnable's own answer to a bad question
+        case _:
+            return "failed", type(error).__name__
+
+
+async def _still_allowed(call: Invocation) -> None:
+    """
+    Raise a ServingError if the caller of a run that goes on could not start it now.
+    """
+    deployment = call.deployment
+    if deployment.pk is not None:
+        deployment = snapshot.find(deployment.path)
+    caller = await identify(call.caller.http)
+    if caller.principal != call.caller.principal:
+        raise NotAuthenticated
+    # Maintenance lets what goes on come to its end.
+    with suppress(InMaintenance):
+        await let_in(caller, deployment, call.endpoint)
 
 
 async def invoke(call: Invocation) -> Any:
     """
     The whole output of one call.
     """
-    with under_way(call):
+    async with under_way(call):
         return await call.runnable.ainvoke(call.input, call.config)
 
 
@@ -48,8 +178,10 @@ async def batch(calls: Sequence[Invocation], *, return_exceptions: bool = False)
     if not calls:
         return []
     first = calls[0]
-    configs = [_limited(call.config, first.deployment.batch_concurrency) for call in calls]
-    with under_way(*calls):
+    limit = first.deployment.limits
+    at_once = min(limit.batch_concurrency, limit.max_concurrent_runs or limit.batch_concurrency)
+    configs = [_limited(call.config, at_once) for call in calls]
+    async with under_way(*calls):
         return await first.runnable.abatch(
             [call.input for call in calls], configs, return_exceptions=return_exceptions
         )
@@ -60,8 +192,11 @@ async def stream(call: Invocation) -> AsyncIterator[bytes]:
     The output's chunks, encoded.
     """
     dumps = call.served.encoder.dumps
+    ongoing = running.find(call.run_id)
     async with aclosing(call.runnable.astream(call.input, call.config)) as chunks:  # type: ignore[type-var]
         async for chunk in chunks:
+            if ongoing and ongoing.first_chunk_at is None:
+                ongoing.first_chunk_at = time.monotonic()
             yield dumps(chunk)
 
 

@@ -24,6 +24,8 @@ from runnables.validation import InputValidator, public_errors
 # Different effective configs kept per deployment; each may hold a compiled schema.
 KEPT_CONFIGS = 64
 MAX_FIELD_DEPTH = 8
+# What a version may have defaults for.
+DEFAULT_KEYS = ("configurable", "tags", "metadata", "recursion_limit", "max_concurrency")
 
 
 class Schemas:
@@ -102,12 +104,48 @@ class Schemas:
             raise InvalidInput(public_errors(error)) from None
         return accepted.model_dump(exclude_unset=True)
 
+    def check_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """
+        Raise InvalidInput unless the runnable takes these defaults, whatever callers may send.
+        """
+        given = defaults.get("configurable") or {}
+        if unknown := sorted(set(given) - self.declared):
+            raise InvalidInput(
+                [
+                    {
+                        "type": "value_error",
+                        "loc": ["configurable", name],
+                        "msg": "the runnable declares no such id",
+                    }
+                    for name in unknown
+                ]
+            )
+        try:
+            self._all_config_model.model_validate(defaults)
+        except ValidationError as error:
+            raise InvalidInput(public_errors(error)) from None
+
+    @cached_property
+    def whole_config_schema(self) -> dict[str, Any]:
+        """
+        JSON Schema of all that a default may be set for.
+        """
+        drawn: dict[str, Any] = orjson.loads(_json_schema(self._all_config_model))
+        return drawn
+
+    @cached_property
+    def _all_config_model(self) -> type[BaseModel]:
+        return self._config_model_of(DEFAULT_KEYS)
+
     @cached_property
     def _config_model(self) -> type[BaseModel]:
+        return self._config_model_of(self._config_keys)
+
+    def _config_model_of(self, keys: Sequence[str]) -> type[BaseModel]:
         # Compiled graphs override `config_schema` only to say that they deprecated it.
         if type(self._runnable).__module__.startswith("langgraph."):
-            return Runnable.config_schema(self._runnable, include=self._config_keys)
-        return self._runnable.config_schema(include=self._config_keys)
+            return Runnable.config_schema(self._runnable, include=keys)
+        return self._runnable.config_schema(include=keys)
 
     def _make_validator(self, config: RunnableConfig) -> InputValidator:
         model = self._input_model(config) if self._mode != "off" else RootModel[Any]

@@ -14,13 +14,13 @@ import orjson
 from runnables import problems, running, runtime
 from runnables.bodies import batch_body, empty_batch_body, invoke_body
 from runnables.events import escape_line_breaks
-from runnables.exceptions import RunCancelled, UnknownRun
+from runnables.exceptions import ClientGone, ReaderStuck, RunCancelled, UnknownRun
 from runnables.invocation import Invocation, decode_hash, prepare, prepare_batch
 from runnables.views import cancel_run
 
 if TYPE_CHECKING:
-    from runnables.access import CallerRequest
-    from runnables.snapshot import ServedDeployment
+    from runnables.identity import CallerRequest
+    from runnables.served import ServedDeployment
 
 CommandId = str | int
 
@@ -35,18 +35,6 @@ class Socket(Protocol):
     async def caller(self, method: str, params: dict[str, Any]) -> CallerRequest: ...
 
     async def send_frame(self, frame: bytes) -> None: ...
-
-
-class ReaderStuck(Exception):
-    """
-    The client reads no frames; the socket is being closed.
-    """
-
-
-class ClientGone(Exception):
-    """
-    The client has closed the connection; the socket is about to hear of it.
-    """
 
 
 class SocketRun:
@@ -119,7 +107,11 @@ class SocketRun:
     async def _batch(self) -> None:
         caller = await self._socket.caller(self._method, self._params)
         calls = await prepare_batch(
-            self._socket.deployment, self._params, caller=caller, hash_config=self._hash_config()
+            self._socket.deployment,
+            self._params,
+            caller=caller,
+            hash_config=self._hash_config(),
+            version=self._version(),
         )
         if not calls:
             await self._succeed(empty_batch_body(self._socket.deployment))
@@ -131,7 +123,7 @@ class SocketRun:
 
     async def _stream(self) -> None:
         call = await self._prepare()
-        with runtime.under_way(call):
+        async with runtime.under_way(call):
             run_id = orjson.dumps({"run_id": str(call.run_id)})
             await self._succeed(run_id)
             self._is_streaming = True
@@ -151,8 +143,13 @@ class SocketRun:
             caller=caller,
             hash_config=self._hash_config(),
             preset=str(self._params.get("preset") or ""),
+            version=self._version(),
         )
         return self._call
+
+    def _version(self) -> str:
+        wanted = self._params.get("version")
+        return "" if wanted is None else str(wanted)
 
     def _hash_config(self) -> Any:
         return decode_hash(str(self._params.get("config_hash") or ""))

@@ -22,6 +22,9 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from runnables import access, database, problems, running, runtime, snapshot
+from runnables.identity import CallerRequest, identify
+from runnables.own import OwnDeployment
+from runnables.served import Served
 from runnables.bodies import batch_body, empty_batch_body, invoke_body
 from runnables.conf import conf
 from runnables.connection import read_payload
@@ -43,8 +46,8 @@ class ServedRequest(Request):
     A request whose data is read within the limits of a deployment.
     """
 
-    served: snapshot.Served
-    caller: access.CallerRequest
+    served: Served
+    caller: CallerRequest
     takes_files = False
     # Set by our views; DRF would ask its authenticators, in a thread.
     _user: Any
@@ -82,13 +85,13 @@ class AsyncView(APIView):
         """
         The request as DRF knows it, its caller known and let in.
         """
-        caller = await access.identify(request)
+        caller = await identify(request)
         return self._known(ServedRequest(request), caller)
 
     def handle_exception(self, error: Exception) -> HttpResponse:  # type: ignore[override]
         return problems.response(self.errors.report(error, self.run_id), self.run_id)
 
-    def _known(self, request: ServedRequest, caller: access.CallerRequest) -> Request:
+    def _known(self, request: ServedRequest, caller: CallerRequest) -> Request:
         request._user, request._auth = caller.user, caller.auth
         self.caller = request.caller = caller
         return request
@@ -101,20 +104,21 @@ class AsyncView(APIView):
         return handler  # type: ignore[no-any-return]
 
 
-class DeploymentView(AsyncView):
+class DeploymentView(OwnDeployment, AsyncView):
     """
     One endpoint of one deployment. URL arguments: `path`, and perhaps `config_hash`.
+
+    Subclass one of those below, with `runnable` set, for a view of your own.
     """
 
     endpoint = ""
     takes_files = False
 
     async def admit(self, request: HttpRequest) -> Request:
-        deployment = self.deployment = snapshot.find(self.kwargs.get("path") or "")
+        deployment = self.deployment = self.find_deployment(self.kwargs.get("path") or "")
         self.errors = deployment.errors
-        caller = await access.admit(request, deployment)
-        # After the gate: who may not know of the deployment learns nothing from this either.
-        require_endpoint(deployment, self.endpoint, self.kwargs.get("config_hash"))
+        config_hash = self.kwargs.get("config_hash")
+        caller = await access.admit(request, deployment, self.endpoint, config_hash)
         served = deployment.served or await deployment.ready()
         wrapped = ServedRequest(request)
         wrapped.served, wrapped.takes_files = served, self.takes_files
@@ -127,6 +131,8 @@ class DeploymentView(AsyncView):
             request.data,
             caller=self.caller,
             hash_config=decode_hash(self.kwargs.get("config_hash") or ""),
+            version=self.caller.wanted_version,
+            modify=self.modify_config,
         )
         self.run_id = call.run_id
         return call
@@ -161,6 +167,8 @@ class BatchView(DeploymentView):
             payload,
             caller=self.caller,
             hash_config=decode_hash(self.kwargs.get("config_hash") or ""),
+            version=self.caller.wanted_version,
+            modify=self.modify_config,
         )
         if not calls:
             return HttpResponse(empty_batch_body(self.deployment), content_type=JSON)
@@ -172,10 +180,12 @@ class BatchView(DeploymentView):
 
 class SchemaView(DeploymentView):
     async def get(self, request: Request) -> HttpResponse:
-        config = await schema_config(
-            self.deployment, self.kwargs.get("config_hash") or "", self.caller.principal
+        served, config = await schema_config(
+            self.deployment,
+            self.kwargs.get("config_hash") or "",
+            self.caller,
+            self.caller.wanted_version,
         )
-        served = await self.deployment.ready()
         return HttpResponse(self.drawn(served.schemas, config), content_type=JSON)
 
     def drawn(self, schemas: Schemas, config: RunnableConfig) -> bytes:
@@ -248,7 +258,7 @@ class DeploymentListView(AsyncView):
                 "path": base + deployment.path,
                 "description": deployment.values["description"],
                 "endpoints": sorted(deployment.endpoints),
-                "access": deployment.access,
+                "access": deployment.matrix.audience,
                 "playground_type": deployment.values["playground_type"],
             }
             for deployment in sorted(allowed, key=lambda one: one.path)
@@ -258,18 +268,6 @@ class DeploymentListView(AsyncView):
 
 def allowed_methods(methods: Iterable[str]) -> HttpResponse:
     return HttpResponse(status=204, headers={"Allow": ", ".join(methods)})
-
-
-def require_endpoint(
-    deployment: snapshot.ServedDeployment, endpoint: str, config_hash: str | None
-) -> None:
-    """
-    Raise UnknownEndpoint where this endpoint, or config in the path, is switched off.
-    """
-    if endpoint != "cancel" and endpoint not in deployment.endpoints:
-        raise UnknownEndpoint
-    if config_hash is not None and "config_hashes" not in deployment.endpoints:
-        raise UnknownEndpoint
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -323,6 +321,7 @@ async def _cancel_elsewhere(run_id: UUID, principal: str) -> None:
 def _answer(content: bytes, call: Invocation) -> HttpResponse:
     response = HttpResponse(content, content_type=JSON)
     response["X-Run-Id"] = str(call.run_id)
+    response["X-Deployment-Version"] = str(call.version.number)
     if call.dropped:
         response["X-Dropped-Config"] = dropped_header(call.dropped)
     return response

@@ -26,17 +26,20 @@ from django.core.handlers.asgi import ASGIRequest
 from runnables import access, problems, running, snapshot
 from runnables.conf import conf
 from runnables.exceptions import (
+    ClientGone,
     HttpsRequired,
     InvalidInput,
     InvalidRequest,
     NotAuthenticated,
+    ReaderStuck,
     ServingError,
+    UnknownEndpoint,
     UnknownRun,
 )
+from runnables.identity import CallerRequest, identify_socket
 from runnables.payload import DEFAULT, BadPayload, Limits, parse
 from runnables.routing import STREAMS
-from runnables.socket_runs import ClientGone, CommandId, ReaderStuck, SocketRun, error_frame
-from runnables.views import require_endpoint
+from runnables.socket_runs import CommandId, SocketRun, error_frame
 
 logger = logging.getLogger(__name__)
 
@@ -90,15 +93,16 @@ class SocketConsumer(AsyncWebsocketConsumer):
             return
         await self._until_closed(receive)
 
-    async def caller(self, method: str, params: dict[str, Any]) -> access.CallerRequest:
+    async def caller(self, method: str, params: dict[str, Any]) -> CallerRequest:
         """
         The caller, asked again for every run: rights may have changed since the last.
         """
         self.deployment = snapshot.find(self.path)
-        require_endpoint(self.deployment, "websocket", None)
-        config_hash = params.get("config_hash")
-        require_endpoint(self.deployment, method, str(config_hash) if config_hash else None)
         caller = await self._admit()
+        config_hash = params.get("config_hash")
+        await access.let_in(
+            caller, self.deployment, method, str(config_hash) if config_hash else None
+        )
         # The handshake's own X-Run-Id would be that of every run.
         chosen = params.get("run_id")
         caller.run_id = _uuid(chosen) if chosen else None
@@ -133,13 +137,14 @@ class SocketConsumer(AsyncWebsocketConsumer):
         ]
         if tokens:
             self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {tokens[0]}"
-        caller = await access.identify_socket(self.request, self.deployment.group_ids)
+        caller = await identify_socket(self.request)
         self.principal = caller.principal
         self.signed_in = caller.user.is_authenticated or not access.refusal(caller, self.deployment)
         # Who may still sign in is let in, but not to a deployment nobody is told of.
         if self.signed_in or not self.deployment.listed:
-            await access.let_in(caller, self.deployment)
-        require_endpoint(self.deployment, "websocket", None)
+            await access.let_in(caller, self.deployment, "websocket")
+        elif "websocket" not in self.deployment.endpoints:
+            raise UnknownEndpoint
         chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
         await self.base_send({"type": "websocket.accept", "subprotocol": chosen})
 
@@ -224,7 +229,6 @@ class SocketConsumer(AsyncWebsocketConsumer):
             await asyncio.sleep(conf.socket_check_seconds)
             try:
                 self.deployment = snapshot.find(self.path)
-                require_endpoint(self.deployment, "websocket", None)
                 await self._admit()
             except ServingError as error:
                 self._close(POLICY_VIOLATION, f"access has ended: {error.code}")
@@ -232,9 +236,11 @@ class SocketConsumer(AsyncWebsocketConsumer):
                 # The database may be away for a while; every new run is refused meanwhile.
                 logger.exception("the caller of an open socket could not be checked")
 
-    async def _admit(self) -> access.CallerRequest:
-        caller = await access.identify_socket(self.request, self.deployment.group_ids)
-        await access.let_in(caller, self.deployment)
+    async def _admit(self) -> CallerRequest:
+        caller = await identify_socket(self.request)
+        # The socket is looked after as a whole.
+        caller.is_asked_again = False
+        await access.let_in(caller, self.deployment, "websocket")
         if caller.principal != self.principal:
             # Signed out: a public deployment would let the socket go on for nobody.
             raise NotAuthenticated
@@ -306,8 +312,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
 
     async def _authenticate(self, params: dict[str, Any]) -> dict[str, Any]:
         self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {params.get('token')}"
-        caller = await access.identify_socket(self.request, self.deployment.group_ids)
-        await access.let_in(caller, self.deployment)
+        caller = await identify_socket(self.request)
+        await access.let_in(caller, self.deployment, "websocket")
         self.signed_in, self.principal = True, caller.principal
         return {"status": "authenticated"}
 

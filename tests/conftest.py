@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.cache import cache
 from django.test import Client
 from knox.settings import knox_settings
 
-from runnables import database, deployments, snapshot
+from runnables import database, deployments, figures, snapshot
 from runnables.asgi import get_asgi_application
-from runnables.models import ApiToken, Deployment
+from runnables.models import ApiToken, Deployment, DeploymentVersion, Grant
+from runnables.permissions import OF_CALLERS
 from runnables.registry import default_registry
 
 # The test database lies there: a file, since live servers share it.
@@ -43,7 +46,32 @@ class Site:
         return Deployment.objects.get(name=name)
 
     def change(self, name: str, **values: Any) -> None:
-        Deployment.objects.filter(name=name).update(**values)
+        """
+        Change a deployment as staff would: switches, limits, `access`, and what makes a version.
+        """
+        row = Deployment.objects.select_related("version").get(name=name)
+        content = {key: values.pop(key) for key in DeploymentVersion.CONTENT if key in values}
+        if content:
+            DeploymentVersion.objects.filter(pk=row.version_id).update(**content)
+        if "access" in values:
+            self.grant(name, values.pop("access"))
+        if values:
+            Deployment.objects.filter(pk=row.pk).update(**values)
+        deployments.announce_change()
+
+    def grant(self, name: str, *audiences: Any, may: Iterable[str] = OF_CALLERS) -> None:
+        """
+        These audiences and nobody else: a word, a Group or a user.
+        """
+        row = Deployment.objects.get(name=name)
+        row.grants.all().delete()
+        for audience in audiences:
+            whom: dict[str, Any] = {"audience": audience}
+            if isinstance(audience, Group):
+                whom = {"audience": "group", "group": audience}
+            elif not isinstance(audience, str):
+                whom = {"audience": "user", "user": audience}
+            Grant.objects.create(deployment=row, **whom, **dict.fromkeys(may, True))
         deployments.announce_change()
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -99,6 +127,8 @@ def site(transactional_db: None, settings: Any) -> Iterator[Site]:
     snapshot.forget()
     yield Site()
     database.close()
+    figures.forget()
+    cache.clear()
     snapshot.forget()
     default_registry.clear()
     for registration in registered:

@@ -3,7 +3,9 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import runnables.models
+import runnables.models.deployment
+import runnables.models.validators
+import runnables.models.version
 from django.conf import settings
 from django.db import migrations, models
 
@@ -42,7 +44,7 @@ class Migration(migrations.Migration):
                 ('created', models.DateTimeField(auto_now_add=True)),
                 ('expiry', models.DateTimeField(blank=True, null=True)),
                 ('name', models.CharField(blank=True, max_length=100, verbose_name='name')),
-                ('scopes', models.JSONField(blank=True, default=list, validators=[runnables.models._validate_names], verbose_name='scopes')),
+                ('scopes', models.JSONField(blank=True, default=list, validators=[runnables.models.validators.validate_names], verbose_name='scopes')),
                 ('last_used_at', models.DateTimeField(blank=True, null=True, verbose_name='last used')),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='auth_token_set', to=settings.AUTH_USER_MODEL)),
             ],
@@ -56,19 +58,19 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200, unique=True, verbose_name='runnable')),
-                ('path', models.CharField(blank=True, help_text='Where it is served, without slashes at the ends. Empty is the root of the site.', max_length=200, unique=True, validators=[runnables.models._validate_path], verbose_name='path')),
+                ('path', models.CharField(blank=True, help_text='Where it is served, without slashes at the ends. Empty is the root of the site.', max_length=200, unique=True, validators=[runnables.models.validators.validate_path], verbose_name='path')),
                 ('description', models.TextField(blank=True, verbose_name='description')),
                 ('is_enabled', models.BooleanField(default=True, verbose_name='enabled')),
                 ('listed', models.BooleanField(default=True, help_text='Callers without access learn that it exists. Otherwise they get 404.', verbose_name='listed')),
                 ('access', models.CharField(choices=[('public', 'Everybody'), ('authenticated', 'Signed-in users'), ('staff', 'Staff'), ('groups', 'Members of the groups below')], default='authenticated', max_length=20, verbose_name='who may call it')),
-                ('endpoints', models.JSONField(blank=True, default=runnables.models.all_endpoints, validators=[runnables.models._validate_endpoints], verbose_name='endpoints switched on')),
-                ('config_keys', models.JSONField(blank=True, default=runnables.models.default_config_keys, validators=[runnables.models._validate_config_keys], verbose_name='config keys callers may send')),
-                ('extra_configurable', models.JSONField(blank=True, default=list, help_text='Ids that the runnable does not declare, such as session_id.', validators=[runnables.models._validate_names], verbose_name='extra configurable ids callers may send')),
-                ('open_configurable', models.JSONField(blank=True, default=list, help_text='Ids that look like a credential or an address are closed unless named here.', validators=[runnables.models._validate_names], verbose_name='guarded configurable ids callers may send')),
+                ('endpoints', models.JSONField(blank=True, default=runnables.models.deployment.all_endpoints, validators=[runnables.models.validators.validate_endpoints], verbose_name='endpoints switched on')),
+                ('config_keys', models.JSONField(blank=True, default=runnables.models.version.default_config_keys, validators=[runnables.models.validators.validate_config_keys], verbose_name='config keys callers may send')),
+                ('extra_configurable', models.JSONField(blank=True, default=list, help_text='Ids that the runnable does not declare, such as session_id.', validators=[runnables.models.validators.validate_names], verbose_name='extra configurable ids callers may send')),
+                ('open_configurable', models.JSONField(blank=True, default=list, help_text='Ids that look like a credential or an address are closed unless named here.', validators=[runnables.models.validators.validate_names], verbose_name='guarded configurable ids callers may send')),
                 ('strict_config', models.BooleanField(default=False, help_text='Answer 422 to config that would otherwise be dropped.', verbose_name='refuse unknown config')),
                 ('validation', models.CharField(choices=[('strict', 'Strict: input must fit the schema, unknown keys are dropped'), ('lenient', 'Lenient: unknown keys are kept, a misfit passes as it was sent'), ('off', 'Off: input passes as it was sent')], default='strict', max_length=10, verbose_name='input validation')),
                 ('include_callback_events', models.BooleanField(default=False, verbose_name='send callback events')),
-                ('stream_log_name_allow_list', models.JSONField(blank=True, default=None, null=True, validators=[runnables.models._validate_names], verbose_name='stream log name allow-list')),
+                ('stream_log_name_allow_list', models.JSONField(blank=True, default=None, null=True, validators=[runnables.models.validators.validate_names], verbose_name='stream log name allow-list')),
                 ('playground_type', models.CharField(choices=[('default', 'Form'), ('chat', 'Chat')], default='default', max_length=10, verbose_name='playground')),
                 ('astream_events_version', models.CharField(choices=[('v1', 'v1'), ('v2', 'v2')], default='v2', max_length=2, verbose_name='version of stream_events')),
                 ('error_detail', models.CharField(choices=[('none', 'Nothing but the run id'), ('class', "The exception's class"), ('message', "The exception's class and message")], default='none', max_length=10, verbose_name='what errors show')),

@@ -23,16 +23,16 @@ from django.contrib.auth import get_user_model
 from django.core.handlers.asgi import ASGIRequest
 from django.core.management.base import BaseCommand, CommandError
 
-from runnables import deployments, problems, runtime, snapshot
-from runnables.access import CallerRequest
+from runnables import audit, deployments, problems, runtime, snapshot
 from runnables.exceptions import PublicError, ServingError
+from runnables.identity import CallerRequest
 from runnables.invocation import prepare
 from runnables.models import ApiToken, Deployment
 from runnables.paths import normalize
 from runnables.payload import BadPayload, parse
 from runnables.pool import use_pool_of_ours
 from runnables.registry import ENDPOINTS, default_registry
-from runnables.snapshot import ServedDeployment
+from runnables.served import ServedDeployment
 
 UNHEALTHY = 3
 
@@ -113,14 +113,15 @@ class Command(BaseCommand):
             self.stdout.write(f"nothing to do: {len(default_registry)} registered, all deployed")
 
     def show_all(self, *, as_json: bool, **_: Any) -> None:
-        rows = list(Deployment.objects.prefetch_related("groups"))
+        rows = list(Deployment.objects.prefetch_related("grants__group"))
         for row in rows:
             state = "on" if row.is_enabled else "off"
             if row.name not in default_registry:
                 state = "code gone"
             access = row.access
-            if access == Deployment.Access.GROUPS:
-                access = "groups " + ", ".join(sorted(group.name for group in row.groups.all()))
+            if access == "groups":
+                named = [grant.named for grant in row.grants.all() if grant.run]
+                access = ", ".join(sorted(named))
             self.say(
                 f"/{row.path:<24} {row.name:<24} {state:<10} {access}",
                 as_json,
@@ -201,7 +202,7 @@ class Command(BaseCommand):
         call = await prepare(
             deployment, "stream", {"input": value}, caller=_operator(), hash_config={}
         )
-        with runtime.under_way(call):
+        async with runtime.under_way(call):
             async for chunk in runtime.stream(call):
                 self.stdout.write(chunk.decode())
                 self.stdout.flush()
@@ -212,7 +213,9 @@ class Command(BaseCommand):
             raise CommandError(
                 f"there is no deployment at {path}; `manage.py langserve list` shows all"
             )
-        deployments.switch(row, on=on, endpoint=endpoint)
+        deployments.switch(
+            row, on=on, by=audit.COMMAND_LINE, endpoints=[endpoint] if endpoint else ()
+        )
         what = f"{endpoint} of /{row.path}" if endpoint else f"/{row.path}"
         state = "on" if on else "off"
         self.say(f"{what} is {state}", as_json, path=f"/{row.path}", endpoint=endpoint, state=state)
@@ -284,7 +287,7 @@ async def _live_check(deployment: ServedDeployment, value: Any) -> tuple[str, di
     call = await prepare(deployment, "stream", {"input": value}, caller=_operator(), hash_config={})
     started = time.monotonic()
     times: list[float] = []
-    with runtime.under_way(call):
+    async with runtime.under_way(call):
         async for _ in runtime.stream(call):
             times.append(time.monotonic() - started)
     streams = len(times) > 1
@@ -304,7 +307,9 @@ def _operator() -> CallerRequest:
     Whoever sits at the terminal: past the gate, known to no database.
     """
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
-    return CallerRequest(ASGIRequest(scope, BytesIO()))
+    caller = CallerRequest(ASGIRequest(scope, BytesIO()))
+    caller.is_asked_again = False
+    return caller
 
 
 def _served(path: str) -> ServedDeployment:

@@ -10,36 +10,30 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from runnables import deployments
-from runnables.models import ApiToken, Deployment
+from runnables.conf import conf
+from runnables.models import Deployment
 from runnables.registry import ENDPOINTS, default_registry
 
 if TYPE_CHECKING:
     DeploymentModelAdmin = admin.ModelAdmin[Deployment]
-    TokenModelAdmin = admin.ModelAdmin[ApiToken]
 else:  # Django's own class takes no subscript at run time.
-    DeploymentModelAdmin = TokenModelAdmin = admin.ModelAdmin
+    DeploymentModelAdmin = conf.admin_base
 
 
 @admin.register(Deployment)
 class DeploymentAdmin(DeploymentModelAdmin):
     list_display = ("name", "url_path", "state", "endpoints_on", "access", "updated_at")
-    list_filter = ("is_enabled", "access", "groups")
+    list_filter = ("is_enabled",)
     search_fields = ("name", "path", "description")
     actions = ("enable", "disable")
-    filter_horizontal = ("groups",)
     readonly_fields = ("name", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("name", "path", "description", "is_enabled", "endpoints")}),
-        (_("Access"), {"fields": ("access", "groups", "listed")}),
-        (
-            _("Config callers may send"),
-            {"fields": ("config_keys", "extra_configurable", "open_configurable", "strict_config")},
-        ),
+        (_("Access"), {"fields": ("listed",)}),
         (
             _("Input and output"),
             {
                 "fields": (
-                    "validation",
                     "include_callback_events",
                     "stream_log_name_allow_list",
                     "astream_events_version",
@@ -83,8 +77,7 @@ class DeploymentAdmin(DeploymentModelAdmin):
 
     def _switch(self, request: HttpRequest, chosen: QuerySet[Deployment], *, on: bool) -> None:
         for deployment in chosen:
-            deployments.switch(deployment, on=on)
-            self.log_change(request, deployment, [{"changed": {"fields": ["is_enabled"]}}])
+            deployments.switch(deployment, on=on, by=request.user)
         word = _("on") if on else _("off")
         count = len(chosen)
         text = ngettext(
@@ -107,16 +100,3 @@ class DeploymentAdmin(DeploymentModelAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         super().delete_queryset(request, queryset)
         deployments.announce_change()
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(TokenModelAdmin):
-    list_display = ("__str__", "user", "token_key", "created", "expiry", "last_used_at")
-    list_select_related = ("user",)
-    search_fields = ("name", "token_key")
-    fields = ("name", "user", "token_key", "scopes", "created", "expiry", "last_used_at")
-    readonly_fields = ("user", "token_key", "scopes", "created", "last_used_at")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        # The token itself can be shown only once: `langserve token create` does.
-        return False
