@@ -238,3 +238,13 @@ def prune() -> int:
     """
     old = Figures.objects.filter(hour__lt=timezone.now() - timedelta(days=KEPT_DAYS))
     return old.delete()[0]
+
+
+def by_deployment(hours: int = 24) -> dict[int, Sum]:
+    """
+    The figures of each deployment that was called in the last so many hours; one query.
+    """
+    rows: dict[int, list[Any]] = {}
+    for row in since(hours):
+        rows.setdefault(row.deployment_id, []).append(row)
+    return {deployment: summed(of_one) for deployment, of_one in rows.items()}
