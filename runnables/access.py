@@ -29,6 +29,7 @@ from runnables.permissions import PERMISSIONS, Permissions
 if TYPE_CHECKING:
     from runnables.served import ServedDeployment
 
+
 async def admit(
     request: HttpRequest,
     deployment: ServedDeployment,
@@ -158,9 +159,7 @@ def _require_run(caller: CallerRequest, deployment: ServedDeployment, endpoint: 
         )
 
 
-def _require_endpoint(
-    deployment: ServedDeployment, endpoint: str, config_hash: str | None
-) -> None:
+def _require_endpoint(deployment: ServedDeployment, endpoint: str, config_hash: str | None) -> None:
     """
     Raise UnknownEndpoint where this endpoint, or config in the path, is switched off.
     """

@@ -121,9 +121,7 @@ def flush() -> set[int]:
         return set()
     try:
         with transaction.atomic():
-            known = set(
-                Deployment.objects.filter(pk__in=last).values_list("pk", flat=True)
-            )
+            known = set(Deployment.objects.filter(pk__in=last).values_list("pk", flat=True))
             for key, more in counts.items():
                 if key.deployment in known:
                     _add(key, more)
@@ -167,9 +165,7 @@ def _note(deployment: int, calls: _Last) -> None:
     row.recent = sorted([*row.recent, *map(list, calls.recent)])[-RECENT:]
     if calls.error and (row.last_error_at is None or calls.error[0] > row.last_error_at):
         row.last_error_at, row.last_error_class, row.last_error_run_id = calls.error
-    row.save(
-        update_fields=["recent", "last_error_at", "last_error_class", "last_error_run_id"]
-    )
+    row.save(update_fields=["recent", "last_error_at", "last_error_class", "last_error_run_id"])
 
 
 def _take_back(counts: Mapping[Key, _Counts], last: Mapping[int, _Last]) -> None:

@@ -30,9 +30,10 @@ from django.urls import Resolver404, resolve, set_script_prefix
 
 from runnables import database, problems, processes, snapshot, watcher
 from runnables.conf import conf
-from runnables.connection import ClientGone, read_body, send_response, while_connected
+from runnables.connection import read_body, send_response, while_connected
 from runnables.consumers import StreamConsumer
 from runnables.exceptions import (
+    ClientGone,
     HttpsRequired,
     InvalidRequest,
     ServingError,

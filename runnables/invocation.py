@@ -313,7 +313,9 @@ async def identity(caller: CallerRequest) -> dict[str, Any]:
     return known
 
 
-async def _modified(config: RunnableConfig, modifier: Modifier, caller: CallerRequest) -> RunnableConfig:
+async def _modified(
+    config: RunnableConfig, modifier: Modifier, caller: CallerRequest
+) -> RunnableConfig:
     if inspect.iscoroutinefunction(modifier):
         modified = await modifier(config, caller)
     else:

@@ -41,7 +41,7 @@ warnings.filterwarnings("ignore", message="astream_log is deprecated")
 warnings.filterwarnings("ignore", message="astream_events version='v1' is deprecated")
 
 
-class under_way:  # noqa: N801 - used as a function is
+class under_way:
     """
     Within it the calls of one request can be found, stopped by id and timed out; they keep
     the deployment's limits, and what became of them is counted. `waiting` hears how many
@@ -50,9 +50,7 @@ class under_way:  # noqa: N801 - used as a function is
     Raises QuotaExceeded, QueueFull, RunIdInUse, and whatever stopped the run.
     """
 
-    def __init__(
-        self, *calls: Invocation, waiting: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, *calls: Invocation, waiting: Callable[[int], None] | None = None) -> None:
         self._calls = calls
         self._waiting = waiting
         self._stack = ExitStack()

@@ -51,8 +51,8 @@ class Site:
         """
         row = Deployment.objects.select_related("version").get(name=name)
         content = {key: values.pop(key) for key in DeploymentVersion.CONTENT if key in values}
-        if content:
-            DeploymentVersion.objects.filter(pk=row.version_id).update(**content)
+        if content and row.version:
+            DeploymentVersion.objects.filter(pk=row.version.pk).update(**content)
         if "access" in values:
             self.grant(name, values.pop("access"))
         if values:
