@@ -227,6 +227,15 @@ class DeploymentLimits:
     max_recursion: int | None
 
     @property
+    def bound_calls(self) -> bool:
+        """
+        Whether calls are counted against their caller's minute.
+        """
+        return (
+            self.requests_per_minute is not None or self.anonymous_requests_per_minute is not None
+        )
+
+    @property
     def bound_runs(self) -> bool:
         """
         Whether a run has to ask before it begins.

@@ -130,7 +130,7 @@ def check_content(deployment: Deployment, content: Mapping[str, Any]) -> None:
     try:
         served.schemas.check_defaults(defaults)
     except InvalidInput as error:
-        problems: list[Any] = error.detail
+        problems: Any = error.detail
         lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems]
         raise ValidationError({"defaults": lines}) from None
 
