@@ -8,7 +8,8 @@ narrower than their user, and a registration's own permission classes have the l
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -42,9 +43,27 @@ async def admit(
     Raises NotAuthenticated, NotPermitted, CsrfFailed, UnknownEndpoint, InMaintenance, or
     UnknownDeployment where the caller may not even know that it exists.
     """
-    caller = await identify(request)
+    if deployment.listed:
+        caller = await identify(request)
+    else:
+        with hidden(deployment):
+            caller = await identify(request)
     await let_in(caller, deployment, endpoint, config_hash)
     return caller
+
+
+@contextmanager
+def hidden(deployment: ServedDeployment) -> Iterator[None]:
+    """
+    Who is calling is asked within it: what is wrong with the answer does not betray a
+    deployment that nobody is told of.
+    """
+    try:
+        yield
+    except ServingError:
+        if deployment.listed:
+            raise
+        raise UnknownDeployment from None
 
 
 async def let_in(

@@ -138,7 +138,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
         ]
         if tokens:
             self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {tokens[0]}"
-        caller = await identify_socket(self.request)
+        with access.hidden(self.deployment):
+            caller = await identify_socket(self.request)
         self.principal = caller.principal
         self.signed_in = caller.user.is_authenticated or not access.refusal(caller, self.deployment)
         # Who may still sign in is let in, but not to a deployment nobody is told of.
