@@ -164,6 +164,8 @@ REST_KNOX = {"TOKEN_TTL": timedelta(days=365), "AUTH_HEADER_PREFIX": "Bearer"}
 LANGSERVE = {
     "MODULES": env.list("RUNNABLES_MODULES", default=[]),
     "INLINE_PARSERS": env.bool("INLINE_PARSERS", True),
+    # The proxy that is trusted with the scheme also says who called.
+    "TRUSTED_PROXIES": 1 if env.bool("TRUST_PROXY", False) else 0,
 }
 
 LANGUAGE_CODE = "en"

@@ -8,7 +8,6 @@ manage.py langserve sync | list | check | invoke | enable | disable | token crea
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import secrets
 import sys
@@ -23,8 +22,8 @@ from django.contrib.auth import get_user_model
 from django.core.handlers.asgi import ASGIRequest
 from django.core.management.base import BaseCommand, CommandError
 
-from runnables import audit, deployments, problems, runtime, snapshot
-from runnables.exceptions import PublicError, ServingError
+from runnables import audit, deployments, health, problems, runtime, snapshot
+from runnables.exceptions import ServingError
 from runnables.identity import CallerRequest
 from runnables.invocation import prepare
 from runnables.models import ApiToken, Deployment
@@ -162,6 +161,7 @@ class Command(BaseCommand):
                 text, fields = asyncio.run(_live_check(deployment, value))
         except Exception as error:  # noqa: BLE001 - whatever a runnable raises is the finding
             reason = _reason(error)
+            self._note(deployment, live, passed=False, text=reason)
             self.say(
                 f"FAIL /{deployment.path}: {reason}",
                 as_json,
@@ -170,6 +170,7 @@ class Command(BaseCommand):
                 error=reason,
             )
             return False
+        self._note(deployment, live, passed=True, text=text)
         self.say(
             f"ok   /{deployment.path}: {text}",
             as_json,
@@ -178,6 +179,14 @@ class Command(BaseCommand):
             **fields,
         )
         return True
+
+    def _note(self, deployment: ServedDeployment, live: bool, *, passed: bool, text: str) -> None:
+        """
+        Keep what a live check found, where the admin shows it.
+        """
+        if live and deployment.pk is not None:
+            row = Deployment.objects.get(pk=deployment.pk)
+            health.note_check(row, passed=passed, text=text)
 
     def invoke(self, *, path: str, stream: bool, as_json: bool, **options: Any) -> None:
         snapshot.refresh()
@@ -264,26 +273,12 @@ def _reason(error: Exception) -> str:
     return str(problem.detail) if isinstance(problem.detail, str) else problem.message
 
 
-async def _ask_health(deployment: ServedDeployment) -> None:
-    """
-    Call the registered health check; it says no by raising or by returning False.
-    """
-    ask = deployment.options.health_check
-    if ask is None:
-        return
-    answer = ask()
-    if inspect.isawaitable(answer):
-        answer = await answer
-    if answer is False:
-        raise PublicError("the health check of this deployment says no", status=503)
-
-
 async def _live_check(deployment: ServedDeployment, value: Any) -> tuple[str, dict[str, Any]]:
     """
     Stream it once: how many chunks came, and when the first.
     """
     use_pool_of_ours()
-    await _ask_health(deployment)
+    await health.ask(deployment)
     call = await prepare(deployment, "stream", {"input": value}, caller=_operator(), hash_config={})
     started = time.monotonic()
     times: list[float] = []
