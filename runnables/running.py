@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from uuid import UUID
 
 from runnables.exceptions import RunCancelled, RunIdInUse, RunTimedOut, ServingError
@@ -19,6 +20,7 @@ CANCEL_AGAIN_SECONDS = 0.2
 
 _lock = threading.Lock()
 _running: dict[UUID, RunningCall] = {}
+_current: ContextVar[RunningCall | None] = ContextVar("current_call", default=None)
 
 
 class RunningCall:
@@ -118,6 +120,7 @@ def running(call: RunningCall) -> Iterator[None]:
     raised. A cancel from outside (the client left) passes as CancelledError.
     """
     _enter(call)
+    outer = _current.set(call)
     try:
         yield
     except asyncio.CancelledError:
@@ -128,7 +131,15 @@ def running(call: RunningCall) -> Iterator[None]:
             call.task.uncancel()
         raise call.stopped_by from None
     finally:
+        _current.reset(outer)
         _leave(call)
+
+
+def current() -> RunningCall | None:
+    """
+    The call that this code runs for, in whatever task or thread LangChain runs it.
+    """
+    return _current.get()
 
 
 def find(run_id: UUID) -> RunningCall | None:
