@@ -55,8 +55,8 @@ KINDS: list[BaseMessage] = [
     ),
     SystemMessage("be kind"),
     ToolMessage("3", tool_call_id="c1", status="error", artifact={"raw": [1, 2]}),
-    FunctionMessage("3", name="add"),
-    ChatMessage("aye", role="pirate"),
+    FunctionMessage(content="3", name="add"),
+    ChatMessage(content="aye", role="pirate"),
     HumanMessage("मनुष्य 👩‍🚀 \u202e", extra_field={"kept": True}),
 ]
 
@@ -101,12 +101,12 @@ async def test_message_comes_back_as_it_was_by_the_async_methods(stored: None) -
 @pytest.mark.parametrize(
     ("chunk", "whole"),
     [
-        (HumanMessageChunk("hello", id="h"), HumanMessage("hello", id="h")),
-        (ChatMessageChunk("aye", role="pirate"), ChatMessage("aye", role="pirate")),
-        (ToolMessageChunk("3", tool_call_id="c"), ToolMessage("3", tool_call_id="c")),
+        (HumanMessageChunk(content="hello", id="h"), HumanMessage("hello", id="h")),
+        (ChatMessageChunk(content="aye", role="pirate"), ChatMessage(content="aye", role="pirate")),
+        (ToolMessageChunk(content="3", tool_call_id="c"), ToolMessage("3", tool_call_id="c")),
         (
             AIMessageChunk(
-                "so",
+                content="so",
                 id="a",
                 tool_call_chunks=[tool_call_chunk(name="add", args='{"x": 1}', id="c", index=0)],
                 usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
@@ -140,6 +140,7 @@ def test_nul_and_half_surrogates_are_replaced_and_the_rest_is_kept(stored: None)
 def test_what_json_cannot_carry_does_not_cost_the_message(stored: None) -> None:
     conversation().add_messages([ToolMessage("3", tool_call_id="c", artifact=object())])
     [read] = conversation().messages
+    assert isinstance(read, ToolMessage)
     assert (read.content, read.artifact["type"]) == ("3", "not_serializable")
 
 
