@@ -68,32 +68,29 @@ class DjangoChatMessageHistory(BaseChatMessageHistory):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        return self._kept(self._given if self._given is not None else self._read())
+        if self._given is not None:
+            return [*self._given]
+        with database.own_connection():
+            return self._kept(self._read())
 
     async def aget_messages(self) -> list[BaseMessage]:
         if self._given is not None:
-            return self._given
+            return [*self._given]
         return self._kept(await database.query(self._read))
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        self._given = None
-        rows = [encoded(message) for message in messages]
-        with transaction.atomic():
-            session = self._locked_session()
-            ChatMessage.objects.bulk_create(
-                ChatMessage(session=session, message=row) for row in rows
-            )
-            session.save(update_fields=["updated_at"])
+        with database.own_connection():
+            self._add(messages)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
-        await database.query(lambda: self.add_messages(messages))
+        await database.query(lambda: self._add(messages))
 
     def clear(self) -> None:
-        self._given = None
-        self._sessions().delete()
+        with database.own_connection():
+            self._clear()
 
     async def aclear(self) -> None:
-        await database.query(self.clear)
+        await database.query(self._clear)
 
     def _sessions(self) -> QuerySet[ChatSession]:
         return ChatSession.objects.filter(
@@ -129,8 +126,22 @@ class DjangoChatMessageHistory(BaseChatMessageHistory):
 
     def _kept(self, messages: list[BaseMessage]) -> list[BaseMessage]:
         if self._for_one_call:
-            self._given = messages
+            self._given = [*messages]
         return messages
+
+    def _add(self, messages: Sequence[BaseMessage]) -> None:
+        self._given = None
+        rows = [encoded(message) for message in messages]
+        with transaction.atomic():
+            session = self._locked_session()
+            ChatMessage.objects.bulk_create(
+                ChatMessage(session=session, message=row) for row in rows
+            )
+            session.save(update_fields=["updated_at"])
+
+    def _clear(self) -> None:
+        self._given = None
+        self._sessions().delete()
 
 
 def history_factory(

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from langchain_core.messages import (
     AIMessage,
@@ -181,10 +181,7 @@ def test_order_is_that_of_adding(stored: None) -> None:
 
 def test_threads_lose_and_double_nothing_and_pairs_stay_together(stored: None) -> None:
     def add(number: int) -> None:
-        try:
-            conversation().add_messages([HumanMessage(f"q{number}"), AIMessage(f"a{number}")])
-        finally:
-            connection.close()
+        conversation().add_messages([HumanMessage(f"q{number}"), AIMessage(f"a{number}")])
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(add, range(20)))
@@ -202,6 +199,27 @@ async def test_tasks_lose_and_double_nothing_and_pairs_stay_together(stored: Non
     found = [str(message.text) for message in await conversation().aget_messages()]
     assert sorted(found[::2]) == sorted(f"q{number}" for number in range(20))
     assert [answer.replace("a", "q") for answer in found[1::2]] == found[::2]
+
+
+def test_thread_that_ends_leaves_no_connection_open(stored: None) -> None:
+    def talk() -> list[bool]:
+        conversation().add_messages(said(1))
+        opened = [texts(conversation()) == ["0"], connection.connection is None]
+        conversation().clear()
+        return [*opened, connection.connection is None]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(talk).result() == [True, True, True]
+
+
+def test_connection_that_is_open_stays_open_and_its_transaction_counts(stored: None) -> None:
+    connection.ensure_connection()
+    with transaction.atomic():
+        conversation().add_messages(said(1))
+        assert texts(conversation()) == ["0"]
+        transaction.set_rollback(True)
+    assert connection.connection is not None
+    assert texts(conversation()) == []
 
 
 async def test_event_loop_is_free_while_the_database_works(
@@ -240,7 +258,7 @@ async def test_clearing_is_of_one_conversation_by_the_async_method(stored: None)
     await conversation("a").aadd_messages(said(2))
     await conversation("a").aclear()
     assert await conversation("a").aget_messages() == []
-    assert not await Row.objects.aexists()
+    assert not await database.query(Row.objects.exists)
 
 
 # max_messages
