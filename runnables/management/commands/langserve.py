@@ -116,15 +116,15 @@ class Command(BaseCommand):
             self.stdout.write(f"nothing to do: {len(default_registry)} registered, all deployed")
 
     def show_all(self, *, as_json: bool, **_: Any) -> None:
-        rows = list(Deployment.objects.prefetch_related("grants__group"))
+        rows = list(Deployment.objects.prefetch_related("grants__group", "grants__user"))
         for row in rows:
             state = "on" if row.is_enabled else "off"
             if row.name not in default_registry:
                 state = "code gone"
             access = row.access
             if access == "groups":
-                named = [grant.named for grant in row.grants.all() if grant.run]
-                access = ", ".join(sorted(named))
+                whom = [str(grant.group or grant.user) for grant in row.grants.all() if grant.run]
+                access = f"groups {', '.join(sorted(whom))}"
             self.say(
                 f"/{row.path:<24} {row.name:<24} {state:<10} {access}",
                 as_json,
