@@ -92,6 +92,7 @@ async def prepare(
     caller.data = body
     accepted = _accept([hash_config, body.get("config")], deployment, chosen, served, caller)
     config = await _server_config(accepted.config, deployment, endpoint, caller, modify)
+    served.schemas.check_needed(config)
     call = Invocation(
         deployment=deployment,
         endpoint=endpoint,
@@ -142,6 +143,8 @@ async def prepare_batch(
     made = [
         await _server_config(one.config, deployment, "batch", caller, modify) for one in accepted
     ]
+    for each in made:
+        served.schemas.check_needed(each)
     calls = []
     for index, value in enumerate(inputs):
         position = 0 if shared else index

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from uuid import UUID
 
 from runnables.exceptions import RunCancelled, RunIdInUse, RunTimedOut, ServingError
@@ -18,6 +19,7 @@ CANCEL_AGAIN_SECONDS = 0.2
 
 _lock = threading.Lock()
 _running: dict[UUID, RunningCall] = {}
+_current: ContextVar[RunningCall | None] = ContextVar("current_call", default=None)
 
 
 class RunningCall:
@@ -29,6 +31,7 @@ class RunningCall:
 
     __slots__ = (
         "_loop",
+        "_outer",
         "_timeout",
         "_timer",
         "deployment",
@@ -120,6 +123,8 @@ class RunningCall:
                 raise RunIdInUse
             for run_id in self.run_ids:
                 _running[run_id] = self
+        self._outer = _current.get()
+        _current.set(self)
 
     def leave(self, error: BaseException | None) -> ServingError | None:
         """
@@ -127,6 +132,7 @@ class RunningCall:
         it instead. A cancel from outside (the client left) is none of ours.
         """
         self._timer.cancel()
+        _current.set(self._outer)
         with _lock:
             for run_id in self.run_ids:
                 if _running.get(run_id) is self:
@@ -137,6 +143,13 @@ class RunningCall:
         while self.task.cancelling():
             self.task.uncancel()
         return self.stopped_by
+
+
+def current() -> RunningCall | None:
+    """
+    The call that this code runs for, in whatever task or thread LangChain runs it.
+    """
+    return _current.get()
 
 
 def find(run_id: UUID) -> RunningCall | None:

@@ -1,5 +1,6 @@
 """
 manage.py langserve sync | list | check | invoke | enable | disable | token create | token revoke
+    | history prune | history export | history delete
 
 `--json` prints one object per line. Exit codes: 0 done, 1 failed, 2 wrong usage,
 3 unhealthy (`check`).
@@ -26,6 +27,7 @@ from runnables import audit, deployments, health, problems, runtime, snapshot
 from runnables.exceptions import ServingError
 from runnables.identity import CallerRequest
 from runnables.invocation import prepare
+from runnables.management import history
 from runnables.models import ApiToken, Deployment
 from runnables.paths import normalize
 from runnables.payload import BadPayload, parse
@@ -70,6 +72,7 @@ class Command(BaseCommand):
             switch.add_argument("path", metavar="PATH")
             switch.add_argument("--endpoint", choices=ENDPOINTS)
         self._add_token_commands(commands)
+        history.add_arguments(commands, self)
 
     def _add_token_commands(self, commands: Any) -> None:
         token = commands.add_parser("token", help="create or revoke API tokens")
