@@ -25,8 +25,9 @@ from runnables.validation import InputValidator, public_errors
 # Different effective configs kept per deployment; each may hold a compiled schema.
 KEPT_CONFIGS = 64
 MAX_FIELD_DEPTH = 8
-# Ids that name state and shape nothing: a new conversation must not compile a schema anew.
-STATE_IDS = frozenset({"session_id", "thread_id"})
+# Ids that name state or its owner and shape nothing: a new conversation, or a new user, must
+# not compile a schema anew.
+SHAPELESS = frozenset({"session_id", "thread_id", "user_id", "username", "groups", "tenant"})
 # What a version may have defaults for.
 DEFAULT_KEYS = ("configurable", "tags", "metadata", "recursion_limit", "max_concurrency")
 
@@ -202,7 +203,7 @@ class Schemas:
         given = config.get("configurable")
         if not given or not self.declared:
             return b""
-        shaping = self.declared - STATE_IDS
+        shaping = self.declared - SHAPELESS
         values = {key: value for key, value in given.items() if key in shaping}
         return orjson.dumps(
             values, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
