@@ -53,6 +53,13 @@ def chat_history() -> Runnable[Any, Any]:
     return chat_history_chain()
 
 
+@register("documents", description="A search among one's own documents, for signed-in users.")
+def documents() -> Runnable[Any, Any]:
+    from examples.documents import documents_search  # noqa: PLC0415 - start-up time, see above
+
+    return documents_search()
+
+
 def handbook() -> Runnable[Any, Any]:
     from examples.handbook import handbook_retriever  # noqa: PLC0415 - start-up time, see above
 
