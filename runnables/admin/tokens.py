@@ -171,8 +171,7 @@ class ApiTokenAdmin(TokenModelAdmin):
         """
         Deleting is what ends a token; say so.
         """
-        actions = super().get_actions(request)
-        if "delete_selected" in actions:
-            function, name, _text = actions["delete_selected"]
-            actions["delete_selected"] = (function, name, _("Revoke chosen tokens"))
+        actions: dict[str, Any] = super().get_actions(request)
+        if delete := actions.get("delete_selected"):
+            actions["delete_selected"] = (*delete[:2], _("Revoke chosen tokens"))
         return actions

@@ -28,7 +28,7 @@ class ApiToken(AbstractAuthToken):
         verbose_name_plural = _("API tokens")
 
     def __str__(self) -> str:
-        return self.name or f"{self.token_key}…"
+        return self.name or self.beginning
 
     @property
     def beginning(self) -> str:
