@@ -144,13 +144,14 @@ def _described(token: ApiToken) -> str:
 
 
 def _note(flag: int, token: ApiToken, text: str, by: Any) -> None:
-    logger.info("%s By: %s", text, by or "command line")
-    if by is not None:
-        LogEntry.objects.create(
-            user_id=by.pk,
-            content_type=ContentType.objects.get_for_model(ApiToken),
-            object_id=token.pk,
-            object_repr=str(token)[:200],
-            action_flag=flag,
-            change_message=text,
-        )
+    if by is None:
+        return
+    logger.info("%s By: %s.", text, by)
+    LogEntry.objects.create(
+        user_id=by.pk,
+        content_type=ContentType.objects.get_for_model(ApiToken),
+        object_id=token.pk,
+        object_repr=str(token)[:200],
+        action_flag=flag,
+        change_message=text,
+    )
