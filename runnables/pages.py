@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -46,3 +47,20 @@ def secret_page(view: View) -> View:
         return response
 
     return unkept
+
+
+def is_wanted(request: HttpRequest) -> bool:
+    """
+    Whether somebody looks at the answer: browsers name HTML, programs do not.
+    """
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def refusal(request: HttpRequest, *, title: str, text: str, status: int) -> HttpResponse:
+    """
+    An error as a page, for who followed a link or sent a form.
+    """
+    context = {"title": title, "text": text}
+    response = render(request, "runnables/refused.html", context, status=status)
+    response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response

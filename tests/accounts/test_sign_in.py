@@ -96,6 +96,23 @@ def test_form_without_its_csrf_token_is_refused(site: Site, browser: Client, url
     assert browser.post(url, {"username": "alice", "password": PASSWORD}).status_code == 403
 
 
+def test_stale_form_is_answered_with_a_page(site: Site, browser: Client) -> None:
+    response = browser.post(LOGIN, {}, headers={"Accept": "text/html,*/*;q=0.8"})
+
+    assert response.status_code == 403
+    assert "This form is out of date" in response.text
+    assert response["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert browser.post(LOGIN, {}).json()["code"] == "csrf_failed"
+
+
+def test_address_that_leads_nowhere_is_a_page_for_a_browser(site: Site) -> None:
+    response = site.get("/nowhere/", headers={"Accept": "text/html,*/*;q=0.8"})
+
+    assert response.status_code == 404
+    assert "There is nothing here" in response.text
+    assert site.get("/nowhere/").json()["code"] == "unknown_endpoint"
+
+
 def test_form_with_its_csrf_token_is_taken(site: Site, browser: Client) -> None:
     site.user("alice")
     response = with_token(browser, LOGIN, {"username": "alice", "password": PASSWORD})
