@@ -42,6 +42,17 @@ def files() -> Runnable[Any, Any]:
     return file_chain()
 
 
+@register(
+    "chat_history",
+    access="public",
+    description="A conversation: send a session_id, and it knows what was said before.",
+)
+def chat_history() -> Runnable[Any, Any]:
+    from examples.chat_history import chat_history_chain  # noqa: PLC0415 - start-up time, see above
+
+    return chat_history_chain()
+
+
 def handbook() -> Runnable[Any, Any]:
     from examples.handbook import handbook_retriever  # noqa: PLC0415 - start-up time, see above
 

@@ -195,6 +195,8 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", "webmaster@loc
 LANGSERVE = {
     "MODULES": env.list("RUNNABLES_MODULES", default=[]),
     "INLINE_PARSERS": env.bool("INLINE_PARSERS", True),
+    # The proxy that is trusted with the scheme also says who called.
+    "TRUSTED_PROXIES": 1 if env.bool("TRUST_PROXY", False) else 0,
 }
 
 LANGUAGE_CODE = "en"

@@ -59,9 +59,7 @@ def start(
     """
     with transaction.atomic():
         _locked(deployment)
-        running_now(deployment).update(
-            outcome=Canary.Outcome.STOPPED, ended_at=timezone.now()
-        )
+        running_now(deployment).update(outcome=Canary.Outcome.STOPPED, ended_at=timezone.now())
         canary = Canary(
             deployment=deployment,
             version=version,
@@ -166,7 +164,11 @@ def _stop_failing(canary: Canary, side: figures.Sum) -> None:
         return  # another process was first
     subject = f"Canary of {canary.deployment.name} stopped"
     logger.warning("%s: %s", subject, why)
-    mail_admins(subject, f"Version {canary.version.number} is not tried any more: {why}.", fail_silently=True)
+    mail_admins(
+        subject,
+        f"Version {canary.version.number} is not tried any more: {why}.",
+        fail_silently=True,
+    )
 
 
 def _locked(deployment: Deployment) -> Deployment:

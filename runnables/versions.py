@@ -18,8 +18,8 @@ from runnables.config import looks_like_credential
 from runnables.deployments import announce_change
 from runnables.exceptions import InvalidInput
 from runnables.models import Deployment, DeploymentVersion
-from runnables.served import ServedDeployment, row_values
 from runnables.registry import default_registry
+from runnables.served import ServedDeployment, row_values
 
 HIDDEN = "••••••"
 
@@ -130,7 +130,8 @@ def check_content(deployment: Deployment, content: Mapping[str, Any]) -> None:
     try:
         served.schemas.check_defaults(defaults)
     except InvalidInput as error:
-        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.detail]
+        problems: Any = error.detail
+        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems]
         raise ValidationError({"defaults": lines}) from None
 
 

@@ -20,7 +20,7 @@ KEYS = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_MODEL",
 )
-OFFLINE = {"joke", "configurable", "files", "handbook", "qa", "agent"}
+OFFLINE = {"joke", "configurable", "files", "chat_history", "handbook", "qa", "agent"}
 
 
 @pytest.fixture(autouse=True)
