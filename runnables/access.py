@@ -29,6 +29,7 @@ from runnables.permissions import PERMISSIONS, Permissions
 if TYPE_CHECKING:
     from runnables.served import ServedDeployment
 
+
 async def admit(
     request: HttpRequest,
     deployment: ServedDeployment,
@@ -117,14 +118,27 @@ def explain(user: Any, deployment: ServedDeployment) -> dict[str, list[str]]:
         "user": "this user may",
         "superuser": "superusers may do everything",
     }
-    sources = deployment.matrix.by_audience(user, groups)
-    if user.is_authenticated and not user.is_active:
-        sources = {}
+    # Neither a session nor a token of theirs counts: not even what everybody may do.
+    is_locked_out = user.is_authenticated and not user.is_active
+    sources = {} if is_locked_out else deployment.matrix.by_audience(user, groups)
     named = {key: words.get(key) or f"members of {groups[key]} may" for key in sources}
     return {
         permission: [named[key] for key, may in sources.items() if permission in may]
         for permission in PERMISSIONS
     }
+
+
+def answer(user: Any, deployment: ServedDeployment) -> ServingError | None:
+    """
+    What this user would be refused with, as far as the access matrix says; None if they may
+    call. Asks the database for the user's groups.
+    """
+    caller = CallerRequest(HttpRequest(), user, None, groups_of(user))
+    try:
+        _require_run(caller, deployment, "")
+    except ServingError as error:
+        return error
+    return None
 
 
 async def may_use(
@@ -158,9 +172,7 @@ def _require_run(caller: CallerRequest, deployment: ServedDeployment, endpoint: 
         )
 
 
-def _require_endpoint(
-    deployment: ServedDeployment, endpoint: str, config_hash: str | None
-) -> None:
+def _require_endpoint(deployment: ServedDeployment, endpoint: str, config_hash: str | None) -> None:
     """
     Raise UnknownEndpoint where this endpoint, or config in the path, is switched off.
     """

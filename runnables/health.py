@@ -4,6 +4,7 @@ How a deployment is doing, in one word, and its health check.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +67,7 @@ def _against_thresholds(deployment: Deployment, day: figures.Sum) -> Verdict:
     p95, slowest = day.duration(0.95), deployment.degraded_p95_seconds
     if p95 is not None and slowest is not None and p95 > slowest * 1000:
         why = _("p95 is %(p95).1f s; the threshold is %(slowest)g s.")
-        return Verdict(
-            Status.DEGRADED, str(why) % {"p95": p95 / 1000, "slowest": slowest}
-        )
+        return Verdict(Status.DEGRADED, str(why) % {"p95": p95 / 1000, "slowest": slowest})
     return Verdict(Status.HEALTHY)
 
 
@@ -78,7 +77,11 @@ async def ask(deployment: ServedDeployment) -> None:
     False, which raises Unhealthy.
     """
     check = deployment.options.health_check
-    answer: Any = check() if check else None
+    if check is None:
+        return
+    # In a thread unless it is a coroutine: a slow check must not hold up everybody's streams.
+    is_async = inspect.iscoroutinefunction(check)
+    answer: Any = check() if is_async else await asyncio.to_thread(check)
     if inspect.isawaitable(answer):
         answer = await answer
     if answer is False:
