@@ -48,15 +48,15 @@ class ListColumns:
     The computed columns of the list.
     """
 
-    @admin.display(description=gettext_lazy("path"), ordering="path")
-    def url_path(self, row: Row) -> str:
-        return f"/{row.path}"
+    @admin.display(description=gettext_lazy("deployment"), ordering="path")
+    def named(self, row: Row) -> SafeString:
+        return format_html('{}<span class="ls-why">/{}</span>', row.name, row.path)
 
     @admin.display(description=gettext_lazy("status"))
     def status(self, row: Row) -> SafeString:
         return pieces.verdict_badge(row.overview.verdict)
 
-    @admin.display(description=gettext_lazy("endpoints on"))
+    @admin.display(description=gettext_lazy("endpoints"))
     def endpoints_on(self, row: Row) -> str:
         return f"{len(row.endpoints)} / {len(ENDPOINTS)}"
 
@@ -81,7 +81,7 @@ class ListColumns:
         label = _("Calls by the hour, at most %d") % max(row.overview.hours)
         return format_html(
             '<span class="ls-number">{}</span> {}',
-            f"{count:,}".replace(",", "\u202f"),
+            pieces.number(count),
             pieces.spark_line(row.overview.hours, label),
         )
 

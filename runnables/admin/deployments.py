@@ -44,8 +44,7 @@ else:  # Django's own class takes no subscript at run time.
 class DeploymentAdmin(ListColumns, sections.ReadOnlyColumns, DeploymentModelAdmin):
     form = DeploymentForm
     list_display = (
-        "name",
-        "url_path",
+        "named",
         "status",
         "endpoints_on",
         "version_shown",

@@ -67,8 +67,10 @@ class YesFilter(admin.SimpleListFilter):
     Those of which one thing is so, or those of which it is not.
     """
 
+    words: tuple[Any, Any]
+
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("yes", _("Yes")), ("no", _("No"))]
+        return list(zip(("yes", "no"), self.words, strict=True))
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         if self.value() not in ("yes", "no"):
@@ -81,8 +83,9 @@ class YesFilter(admin.SimpleListFilter):
 
 
 class CanaryFilter(YesFilter):
-    title = _("has a canary")
+    title = _("canary")
     parameter_name = "canary"
+    words = (_("Running"), _("None"))
 
     def condition(self) -> Exists:
         running = Canary.objects.filter(outcome=Canary.Outcome.RUNNING)
@@ -90,8 +93,9 @@ class CanaryFilter(YesFilter):
 
 
 class ErrorFilter(YesFilter):
-    title = _("had an error in 24 h")
+    title = _("errors in 24 h")
     parameter_name = "error"
+    words = (_("Some"), _("None"))
 
     def condition(self) -> Exists:
         since = timezone.now() - timedelta(hours=HOURS)

@@ -29,7 +29,7 @@ ICONS = {
     "no": "M4 4l8 8M12 4l-8 8",
 }
 
-SPARK_WIDTH, SPARK_HEIGHT = 72, 20
+SPARK_WIDTH, SPARK_HEIGHT = 60, 20
 
 
 def icon(name: str) -> SafeString:
@@ -93,6 +93,13 @@ def ago(at: datetime) -> SafeString:
     )
 
 
+def number(value: int) -> str:
+    """
+    12 345, with a thin space that does not break.
+    """
+    return f"{value:,}".replace(",", "\u202f")
+
+
 def percent(value: float) -> str:
     return f"{value:.1f} %" if 0 < value < 100 else f"{value:.0f} %"
 
@@ -103,12 +110,13 @@ def spark_line(counts: Sequence[int], label: str) -> SafeString:
     """
     highest = max(counts) or 1
     step = SPARK_WIDTH / len(counts)
+    bar = step - 0.5
     bars = []
     for index, count in enumerate(counts):
         if count:
             height = max(1.5, (SPARK_HEIGHT - 1) * count / highest)
-            left, top = index * step + 0.5, SPARK_HEIGHT - height
-            bars.append(f"M{left:.1f} {top:.1f}h{step - 1:.1f}v{height:.1f}h-{step - 1:.1f}z")
+            left, top = index * step + 0.25, SPARK_HEIGHT - height
+            bars.append(f"M{left:.1f} {top:.1f}h{bar:.1f}v{height:.1f}h-{bar:.1f}z")
     return format_html(
         '<svg class="ls-spark" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img"'
         ' aria-label="{label}"><path class="ls-base" d="M0 {base}h{w}"/><path d="{bars}"/></svg>',

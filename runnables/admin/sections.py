@@ -180,7 +180,9 @@ def _figures(known: Overview) -> list[tuple[str, str | SafeString]]:
     calls: str | SafeString = no_calls()
     if day.requests:
         label = _("Calls by the hour, at most %d") % max(known.hours)
-        calls = format_html("{} {}", day.requests, pieces.spark_line(known.hours, label))
+        calls = format_html(
+            "{} {}", pieces.number(day.requests), pieces.spark_line(known.hours, label)
+        )
     return [
         (_("calls"), calls),
         (_("errors"), pieces.percent(day.error_percent) if day.requests else no_calls()),
