@@ -114,7 +114,7 @@ class DeploymentAdmin(ListColumns, sections.ReadOnlyColumns, DeploymentModelAdmi
         with transaction.atomic():
             row = self._row_or_404(request, object_id, "change")
             deployments.switch(row, on=on, by=request.user)
-        text = _("%s answers calls again.") if on else _("%s is switched off: its callers get 404.")
+        text = _("Switched on: %s.") if on else _("Switched off: %s. Its callers get 404.")
         self.message_user(request, text % row, messages.SUCCESS)
         query = request.POST.get("query", "")
         url = reverse("admin:langserve_deployment_changelist")

@@ -84,12 +84,13 @@ def ago(at: datetime) -> SafeString:
     """
     local = timezone.localtime(at)
     exact = f"{date_format(local, 'DATETIME_FORMAT')} {local:%Z}"
-    since = timesince(at, depth=1)
+    is_new = (timezone.now() - at).total_seconds() < 60
+    words = _("just now") if is_new else _("%(time)s ago") % {"time": timesince(at, depth=1)}
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         local.isoformat(timespec="seconds"),
         exact,
-        _("%(time)s ago") % {"time": since},
+        words,
     )
 
 
