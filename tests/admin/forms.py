@@ -14,7 +14,6 @@ class _Form(HTMLParser):
         super().__init__()
         self.form_id = form_id
         self.fields: Fields = {}
-        self.texts: list[str] = []
         self._is_inside = False
         self._select = ""
         self._textarea = ""
@@ -53,7 +52,8 @@ class _Form(HTMLParser):
             return
         if kind == "checkbox" and "checked" not in found:
             return
-        self.fields.setdefault(name, []).append(found.get("value", "on"))
+        default = "on" if kind == "checkbox" else ""
+        self.fields.setdefault(name, []).append(found.get("value", default))
 
 
 def fields_of(page: str, form_id: str) -> Fields:
