@@ -93,6 +93,7 @@ def count_calls(
     Have the deployment be called so often within this hour.
     """
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    assert row.version is not None
     durations = [0] * histogram.BUCKETS
     durations[histogram.bucket(ms)] = number
     Figures.objects.create(

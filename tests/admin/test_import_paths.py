@@ -108,7 +108,7 @@ def test_paths_typed_into_the_form_are_text(site: Site, root: Client) -> None:
     answers = set()
     for path in PATHS:
         saved_at = Deployment.objects.get().updated_at.isoformat()
-        fields = {name: path for name in (*texts, "name", "version", "origin", "runnable")}
+        fields = dict.fromkeys((*texts, "name", "version", "origin", "runnable"), path)
         data = opened | {
             **fields,
             "opened_at": saved_at,

@@ -239,7 +239,7 @@ def test_row_is_switched_by_a_form_with_a_csrf_token(site: Site, root: Client) -
     url = f"{LIST}{row.pk}/switch/"
     assert f'formaction="{url}"' in root.get(LIST).content.decode()
     strict = Client(enforce_csrf_checks=True)
-    strict.cookies = root.cookies.copy()
+    strict.cookies.update(root.cookies)
     assert strict.post(url, {"on": ""}).status_code == 403
     assert root.get(url).status_code == 405
 
