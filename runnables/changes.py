@@ -1,14 +1,16 @@
 """
 What was changed of a deployment's row, told in words for its history.
 
-The history is kept in English, whatever the language of whoever changed something: it is
-read by all.
+`deployments.edit` has them in English, whatever the language of whoever changed something:
+the history is read by all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from django.utils.translation import gettext as _
 
 from runnables.models import Deployment
 from runnables.registry import ENDPOINTS
@@ -46,11 +48,11 @@ def shown(name: str, value: Any) -> str:
     field = Deployment._meta.get_field(name)
     choices = dict(getattr(field, "flatchoices", None) or [])
     if value is None or value == "":
-        return "not set"
+        return _("not set")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(map(str, value)) or _("none")
     if isinstance(value, float):
         return f"{value:g}"
     return str(choices.get(value, value))

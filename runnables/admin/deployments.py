@@ -22,15 +22,22 @@ from django.views.decorators.http import require_POST
 
 from runnables import deployments
 from runnables.admin import sections
-from runnables.admin.bulk_actions import admin_actions
 from runnables.admin.check_user import check_user_page
+from runnables.admin.confirmation import admin_actions
 from runnables.admin.deployment_form import DeploymentForm
 from runnables.admin.deployment_list import DeploymentChangeList, ListColumns
 from runnables.admin.export import export
 from runnables.admin.filters import CanaryFilter, ErrorFilter, GroupFilter, StatusFilter
 from runnables.admin.health_check import run_check
 from runnables.conf import conf
-from runnables.models import AuditEntry, Deployment
+from runnables.models import (
+    AuditEntry,
+    Canary,
+    Deployment,
+    DeploymentVersion,
+    Figures,
+    Grant,
+)
 
 if TYPE_CHECKING:
     DeploymentModelAdmin = admin.ModelAdmin[Deployment]
@@ -195,6 +202,22 @@ class DeploymentAdmin(ListColumns, sections.ReadOnlyColumns, DeploymentModelAdmi
     def log_change(self, request: HttpRequest, obj: Deployment, message: Any) -> Any:
         # The same words as in the history; and nothing where nothing was changed.
         return super().log_change(request, obj, message) if message else None
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """
+        What goes with the rows, by number: Django would list each hour of their figures.
+        """
+        rows = list(objs)
+        gone = (DeploymentVersion, Grant, Canary, Figures)
+        counts = {
+            model._meta.verbose_name_plural: model._default_manager.filter(
+                deployment__in=rows
+            ).count()
+            for model in gone
+        }
+        forbidden = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
+        counts = {self.opts.verbose_name_plural: len(rows), **counts}
+        return [str(row) for row in rows], counts, forbidden, []
 
     def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
         deployments.delete(obj, by=request.user)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from runnables import deployments, trials, versions
 from runnables.admin.bulk_actions import BULK_ACTIONS
 from runnables.models import AuditEntry, Canary, Deployment, ServerProcess
-from tests.admin.conftest import LIST, MARKUP, act, seen, staff
+from tests.admin.conftest import LIST, MARKUP, act, count_calls, seen, staff
 from tests.conftest import Site
 from tests.fakes import echo
 
@@ -252,6 +252,30 @@ def test_export_has_rights_limits_and_content_but_no_secrets(site: Site, root: C
 
 
 # Deleting
+
+
+def test_page_before_deleting_counts_what_goes_and_lists_no_figures(
+    site: Site, root: Client
+) -> None:
+    row = site.serve("it", echo())
+    for endpoint in ("invoke", "stream"):
+        count_calls(row, 3, endpoint=endpoint)
+
+    text = seen(root.get(f"{LIST}{row.pk}/delete/"))
+
+    assert "Deployments: 1" in text
+    assert "Figures by the hour: 2" in text
+    assert "it invoke" not in text
+    assert "Figures by the hour: 2" in seen(act(root, "delete_selected", row))
+
+
+def test_deleting_takes_a_permission_of_its_own(site: Site) -> None:
+    row = site.serve("it", echo())
+    client = staff(site, "view_deployment", "change_deployment")
+
+    assert client.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    act(client, "delete_selected", row, post="yes")
+    assert site.invoke("/it", 1) == 1
 
 
 def test_deleted_row_is_not_served_and_its_history_stays(site: Site, root: Client) -> None:
