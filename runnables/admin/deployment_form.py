@@ -6,12 +6,10 @@ what keeps two people from overwriting each other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from runnables import changes, deployments, rights
@@ -93,7 +91,9 @@ class NamesField(forms.JSONField):
 
 
 class DeploymentForm(DeploymentModelForm):
+    # What was the latest when the page was opened: the row's save, and its history.
     opened_at = forms.CharField(required=False, widget=forms.HiddenInput)
+    last_entry = forms.IntegerField(required=False, widget=forms.HiddenInput)
     endpoints = EndpointsField()
     rights = RightsField()
     stream_log_name_allow_list = NamesField(
@@ -117,6 +117,8 @@ class DeploymentForm(DeploymentModelForm):
         self.meanwhile: list[AuditEntry] = []
         self.initial["rights"] = self.rights_before
         self.initial["opened_at"] = self._saved_at
+        self.entries = AuditEntry.objects.filter(deployment=self.instance)
+        self.initial["last_entry"] = lambda: self.entries.values_list("pk", flat=True).first()
         switches: Any = self.fields["endpoints"].widget
         switches.calls = partial(calls_by_endpoint, self.instance)
         for name, text in HELP.items():
@@ -144,16 +146,13 @@ class DeploymentForm(DeploymentModelForm):
         Refuse to save over what somebody else saved meanwhile, once: the form that comes
         back with both knows of it.
         """
-        opened_at = _moment(cleaned.get("opened_at") or "")
         self.conflicts = [*self._differing_columns(cleaned), *self._differing_rights(cleaned)]
         if not self.conflicts:
             return
         data: Any = self.data.copy()  # type: ignore[attr-defined]
         data[self.add_prefix("opened_at")] = self._saved_at
         self.data = data
-        if opened_at:
-            entries = AuditEntry.objects.filter(deployment=self.instance, at__gt=opened_at)
-            self.meanwhile = list(entries[:5])
+        self.meanwhile = list(self.entries.filter(pk__gt=cleaned.get("last_entry") or 0)[:5])
         self.add_error(
             None,
             _("Somebody else saved this deployment meanwhile. Nothing of yours is saved yet."),
@@ -188,10 +187,3 @@ class DeploymentForm(DeploymentModelForm):
             )
             for row in rows
         ]
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return parse_datetime(text)
-    except ValueError:
-        return None

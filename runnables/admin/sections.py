@@ -119,12 +119,15 @@ def context(
     """
     What the template of the page needs beside what Django gives it.
     """
+    # As it is saved: a form that was refused has left its values in the row.
+    row = Deployment.objects.select_related("version").get(pk=row.pk)
     known = overview(row)
     alive = processes.alive()
     registration = default_registry.find(row.name)
     return {
         "tabs": TABS,
         "fieldsets": dict(zip(KEYS, adminform, strict=True)),
+        "saved": row,
         "overview": known,
         "verdict": pieces.verdict_badge(known.verdict),
         "figures": _figures(known),

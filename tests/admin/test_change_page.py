@@ -237,6 +237,16 @@ def test_form_refuses_bad_values_and_says_why(
     assert list(Deployment.objects.values()) == before
 
 
+def test_refused_form_is_not_told_of_as_if_it_were_saved(site: Site, root: Client) -> None:
+    row = site.serve("joke", echo())
+
+    response = save(root, row, path="moved", timeout="0", untick=["is_enabled"])
+
+    overview = seen(response).split("Of the last 24 hours")
+    assert "Unknown" in overview[0]
+    assert "URL path /joke" in overview[1]
+
+
 def test_allow_list_may_be_all_none_or_some(site: Site, root: Client) -> None:
     row = site.serve("joke", echo())
     for text, stored in (('["a"]', ["a"]), ("[]", []), ("", None)):

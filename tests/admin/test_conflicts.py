@@ -42,6 +42,21 @@ def test_nothing_is_overwritten_and_both_are_shown(site: Site, root: Client, pat
     assert AuditEntry.objects.count() == 1
 
 
+def test_only_what_was_done_since_the_page_was_opened_is_told(
+    site: Site, root: Client, pat: Client
+) -> None:
+    row = site.serve("joke", echo())
+    save(root, row, description="before")
+    opened = form_of(root, row)
+    save(pat, row, description="theirs")
+
+    response = root.post(change_url(row), changed(opened, description="mine"))
+
+    conflict = seen(response).split("saved this deployment meanwhile")[1].split("Yours")[0]
+    assert "before → theirs" in conflict
+    assert "not set → before" not in conflict
+
+
 def test_saving_again_knowingly_puts_mine_in_place(site: Site, root: Client, pat: Client) -> None:
     row = site.serve("joke", echo())
     opened = form_of(root, row)
