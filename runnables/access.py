@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from runnables import scopes
 from runnables.exceptions import (
@@ -131,20 +132,33 @@ def explain(user: Any, deployment: ServedDeployment) -> dict[str, list[str]]:
     """
     groups = groups_of(user)
     words = {
-        "public": "everybody may",
-        "authenticated": "signed-in users may",
-        "staff": "staff may",
-        "user": "this user may",
-        "superuser": "superusers may do everything",
+        "public": _("everybody may"),
+        "authenticated": _("signed-in users may"),
+        "staff": _("staff may"),
+        "user": _("this user may"),
+        "superuser": _("superusers may do everything"),
     }
-    sources = deployment.matrix.by_audience(user, groups)
-    if user.is_authenticated and not user.is_active:
-        sources = {}
-    named = {key: words.get(key) or f"members of {groups[key]} may" for key in sources}
+    # Neither a session nor a token of theirs counts: not even what everybody may do.
+    is_locked_out = user.is_authenticated and not user.is_active
+    sources = {} if is_locked_out else deployment.matrix.by_audience(user, groups)
+    named = {key: words.get(key) or _("members of %s may") % groups[key] for key in sources}
     return {
         permission: [named[key] for key, may in sources.items() if permission in may]
         for permission in PERMISSIONS
     }
+
+
+def answer(user: Any, deployment: ServedDeployment) -> ServingError | None:
+    """
+    What this user would be refused with, as far as the access matrix says; None if they may
+    call. Asks the database for the user's groups.
+    """
+    caller = CallerRequest(HttpRequest(), user, None, groups_of(user))
+    try:
+        _require_run(caller, deployment, "")
+    except ServingError as error:
+        return error
+    return None
 
 
 async def may_use(

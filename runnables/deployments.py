@@ -5,15 +5,17 @@ the command line and whoever else. What changes results is in `runnables.version
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import F
+from django.utils import translation
 
-from runnables import audit, snapshot
+from runnables import audit, changes, rights, snapshot
+from runnables.exceptions import NotPermitted
 from runnables.models import Deployment, Grant, Revision
 from runnables.permissions import OF_CALLERS
 from runnables.registry import ENDPOINTS, Registration, Registry
@@ -135,6 +137,58 @@ def set_group_rights(
         _save(deployment)
         verb = "Gave the right to call to" if grant else "Took all rights from"
         audit.record(deployment, f"{verb} {names}.", by=by)
+
+
+def edit(
+    deployment: Deployment,
+    *,
+    before: Mapping[str, Any],
+    wanted: rights.Rights,
+    by: audit.Actor,
+    log: bool = True,
+) -> str:
+    """
+    Save a row whose columns were changed since `before` (see `changes.values_of`), and make
+    its rights the wanted ones. What changed is kept and returned in words; an empty text if
+    nothing did, and then nothing is saved. Raises NotPermitted as `check_publishing` does.
+    """
+    with transaction.atomic(), translation.override("en"):
+        had = rights.rights_of(deployment)
+        check_publishing(had, wanted, by=by)
+        if deployment.is_enabled:
+            deployment.off_reason = ""
+        changed = changes.described(before, changes.values_of(deployment))
+        changed += rights.described(had, wanted)
+        if not changed:
+            return ""
+        deployment.save()
+        rights.store(deployment, wanted)
+        announce_change()
+        text = f"{'; '.join(changed)}."
+        audit.record(deployment, text, by=by, log=log)
+        return text
+
+
+def check_publishing(had: rights.Rights, wanted: rights.Rights, *, by: audit.Actor) -> None:
+    """
+    Raise NotPermitted if this opens anything to everybody, and the user may not do that.
+    """
+    opened = rights.opened_to_everybody(had, wanted)
+    if opened and not isinstance(by, str) and not by.has_perm(rights.PUBLISH):
+        raise NotPermitted(
+            f"To open it to everybody ({rights.in_words(opened)}) takes the permission "
+            f"“Can open a deployment to everybody” ({rights.PUBLISH})."
+        )
+
+
+def delete(deployment: Deployment, *, by: audit.Actor) -> None:
+    """
+    Delete a row with all that belongs to it; its audit entries stay.
+    """
+    with transaction.atomic():
+        audit.record(deployment, "Deleted.", by=by, log=False)
+        deployment.delete()
+        announce_change()
 
 
 def _save(deployment: Deployment, *fields: str) -> None:

@@ -4,6 +4,7 @@ How a deployment is doing, in one word, and its health check.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,11 @@ async def ask(deployment: ServedDeployment) -> None:
     False, which raises Unhealthy.
     """
     check = deployment.options.health_check
-    answer: Any = check() if check else None
+    if check is None:
+        return
+    # In a thread unless it is a coroutine: a slow check must not hold up everybody's streams.
+    is_async = inspect.iscoroutinefunction(check)
+    answer: Any = check() if is_async else await asyncio.to_thread(check)
     if inspect.isawaitable(answer):
         answer = await answer
     if answer is False:
