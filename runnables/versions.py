@@ -130,7 +130,7 @@ def check_content(deployment: Deployment, content: Mapping[str, Any]) -> None:
         raise ValidationError({"defaults": _("Defaults are a config: an object.")})
     not_content = [f.name for f in DeploymentVersion._meta.fields if f.name not in content]
     DeploymentVersion(**content).clean_fields(exclude=not_content)
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"loc": [name], "msg": _("a version has no default for this")}
         for name in content["defaults"]
         if name not in DEFAULT_KEYS
@@ -147,7 +147,8 @@ def _misfits(served: Served, defaults: Mapping[str, Any]) -> list[dict[str, Any]
         served.schemas.check_defaults(defaults)
         check_bounds(defaults, MAX_RECURSION)
     except InvalidInput as error:
-        return [{"loc": one["loc"], "msg": one["msg"]} for one in error.detail]
+        detail: Any = error.detail
+        return [{"loc": one["loc"], "msg": one["msg"]} for one in detail]
     return []
 
 

@@ -6,10 +6,12 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from runnables import deployments
+from runnables.admin.version_urls import version_urls
 from runnables.conf import conf
 from runnables.models import Deployment
 from runnables.registry import ENDPOINTS, default_registry
@@ -48,6 +50,9 @@ class DeploymentAdmin(DeploymentModelAdmin):
         ),
         (_("History"), {"fields": ("created_at", "updated_at")}),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*version_urls(self), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         # A row is the deployment of something registered in code: `langserve sync` makes it.
