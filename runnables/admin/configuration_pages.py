@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
 
@@ -21,7 +22,7 @@ from runnables.admin.configuration_form import ConfigurationForm, RawForm
 from runnables.admin.drafts import Draft
 from runnables.admin.pages import Page
 from runnables.merging import collisions, merged
-from runnables.models import DeploymentVersion
+from runnables.models import Canary, DeploymentVersion
 from runnables.versions import Outdated, differences
 
 
@@ -107,16 +108,28 @@ def conflict(page: Page) -> HttpResponse:
         if page.request.POST.get("theirs") == str(page.current.number):
             return _resolve(page, draft, base)
         page.say(_("Yet another version was saved meanwhile."), messages.WARNING)
-    meanwhile = page.deployment.versions.filter(number__gt=draft.based_on)
     return page.show(
         "configuration_conflict.html",
         _("Somebody saved a version meanwhile"),
         draft=draft,
-        meanwhile=meanwhile.select_related("created_by"),
+        meanwhile=_saved_since(page, draft.based_on),
         their_changes=differences(base, theirs),
         my_changes=differences(base, draft.content),
         collisions=collisions(base, draft.content, theirs),
     )
+
+
+def _saved_since(page: Page, number: int) -> QuerySet[DeploymentVersion]:
+    """
+    The versions that have answered everybody since this one: not those tried on some alone.
+    """
+    trials_of_it = Canary.objects.filter(deployment=page.deployment)
+    promoted = trials_of_it.filter(outcome=Canary.Outcome.PROMOTED).values("version")
+    was_current = (
+        Q(pk=page.current.pk) | Q(pk__in=promoted) | ~Q(pk__in=trials_of_it.values("version"))
+    )
+    since = page.deployment.versions.filter(was_current, number__gt=number)
+    return since.select_related("created_by")
 
 
 def _resolve(page: Page, draft: Draft, base: Mapping[str, Any]) -> HttpResponse:
