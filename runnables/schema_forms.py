@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from django import forms
+from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from runnables.payload import BadPayload, parse
@@ -84,7 +85,8 @@ def form_field(described: Described, *, always_optional: bool = False) -> forms.
     field: forms.Field = _FIELDS[described.kind](described)
     field.label = described.label
     field.required = described.is_required and not always_optional
-    field.help_text = described.help
+    # Django's templates take a help text for markup.
+    field.help_text = escape(described.help)
     return field
 
 
@@ -169,9 +171,10 @@ def _resolved(schema: Any, definitions: Mapping[str, Any], depth: int = 0) -> di
         target = definitions.get(str(reference).rpartition("/")[2])
         found = {**_resolved(target, definitions, depth + 1), **found}
     parts = found.pop("allOf", None)
+    whole: dict[str, Any] = {}
     for part in parts if isinstance(parts, list) else ():
-        found = _together(_resolved(part, definitions, depth + 1), found)
-    return found
+        whole = _together(whole, _resolved(part, definitions, depth + 1))
+    return _together(whole, found)
 
 
 def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
