@@ -111,10 +111,10 @@ def test_roll_back_leaves_access_switches_and_limits_alone(
 ) -> None:
     save(row, template="Hey")
     site.change("it", access="staff", endpoints=["invoke"], timeout=5.0, is_enabled=False)
-    before = Deployment.objects.values().get()
+    before: dict[str, Any] = dict(Deployment.objects.values().get())
     rights = list(row.grants.values())
     roll_back(root, row, 1)
-    after = Deployment.objects.values().get()
+    after: dict[str, Any] = dict(Deployment.objects.values().get())
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"version_id", "updated_at"}
     assert list(row.grants.values()) == rights

@@ -44,9 +44,7 @@ def version_of(row: Deployment, **configurable: Any) -> DeploymentVersion:
     current = Deployment.objects.get(pk=row.pk).version
     assert current is not None
     content = {**current.content, "defaults": {"configurable": configurable}}
-    return versions.save_version(
-        row, content, by="a", based_on=current.number, make_current=False
-    )
+    return versions.save_version(row, content, by="a", based_on=current.number, make_current=False)
 
 
 def answer(site: Site, **options: Any) -> tuple[str, str]:

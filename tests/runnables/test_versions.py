@@ -54,9 +54,7 @@ def lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 # Saving
 
 
-def test_each_change_is_a_version_more_and_the_old_ones_stay(
-    site: Site, row: Deployment
-) -> None:
+def test_each_change_is_a_version_more_and_the_old_ones_stay(site: Site, row: Deployment) -> None:
     first = DeploymentVersion.objects.values().get()
     save(row, template="Good day")
     save(row, 2, template="Hey")
@@ -146,10 +144,10 @@ def test_version_for_a_trial_answers_nobody(site: Site, row: Deployment) -> None
 def test_roll_back_is_a_version_more(site: Site, row: Deployment) -> None:
     save(row, template="Good day")
     site.change("it", access="staff", endpoints=["invoke"], max_batch_size=3)
-    before = Deployment.objects.values().get()
+    before: dict[str, Any] = dict(Deployment.objects.values().get())
     made = versions.roll_back(row, 1, by="a test", based_on=2, note="back")
     assert (made.number, made.copy_of, made.content) == (3, 1, EMPTY)
-    after = Deployment.objects.values().get()
+    after: dict[str, Any] = dict(Deployment.objects.values().get())
     assert {name for name in before if before[name] != after[name]} == {"version_id", "updated_at"}
     assert row.access == "staff"
     assert "Rolled back to version 1 as version 3 (back)" in AuditEntry.objects.latest("pk").text
@@ -315,9 +313,7 @@ async def frame_of(site: Site, headers: dict[str, str], **params: Any) -> Any:
     return frame
 
 
-def test_version_is_chosen_on_a_socket(
-    site: Site, row: Deployment, pinner: dict[str, str]
-) -> None:
+def test_version_is_chosen_on_a_socket(site: Site, row: Deployment, pinner: dict[str, str]) -> None:
     for version, template in ((1, "Hello"), ("2", "two"), (None, "two")):
         frame = asyncio.run(frame_of(site, pinner, version=version))
         assert frame["result"]["output"]["template"] == template
