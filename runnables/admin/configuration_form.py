@@ -188,16 +188,12 @@ class ConfigurationForm(forms.Form):
                 widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
             )
             if default.is_set:
-                self.fields[f"{name}-clear"] = forms.BooleanField(
-                    label=_("Clear it"), required=False
-                )
+                self.fields[f"{name}-clear"] = _box(_("Clear it"), default)
         else:
             self.fields[name] = form_field(default.described, always_optional=True)
             self.initial[name] = shown(default.described, default.stored)
         if default.is_id and default.is_declared:
-            self.fields[f"{name}-open"] = forms.BooleanField(
-                label=_("Callers may set it"), required=False
-            )
+            self.fields[f"{name}-open"] = _box(_("Callers may set it"), default)
             self.initial[f"{name}-open"] = self._is_open(default.name)
 
     def _is_open(self, name: str) -> bool:
@@ -358,6 +354,14 @@ def _of(known: list[Described], values: Content, *, is_id: bool) -> Iterator[Def
             is_secret = is_id and looks_like_credential(name)
             described = Described(name, name, "json")
             yield Default(described, values[name], is_id, is_secret, is_declared=False)
+
+
+def _box(label: str, default: Default) -> forms.BooleanField:
+    """
+    A box of one default. To those who hear the page, it says which.
+    """
+    widget = forms.CheckboxInput(attrs={"aria-label": f"{label}: {default.name}"})
+    return forms.BooleanField(label=label, required=False, widget=widget)
 
 
 def _secret(described: Described, text: str) -> Any:

@@ -33,9 +33,7 @@ def save(row: Deployment, template: str, **options: Any) -> DeploymentVersion:
     current = Deployment.objects.get(pk=row.pk).version
     assert current is not None
     content = {**current.content, "defaults": {"configurable": {"template": template}}}
-    return versions.save_version(
-        row, content, by="a test", based_on=current.number, **options
-    )
+    return versions.save_version(row, content, by="a test", based_on=current.number, **options)
 
 
 def start(client: Client, row: Deployment, **values: Any) -> Any:
@@ -51,7 +49,9 @@ def running() -> Canary:
 def test_trial_is_started_and_answers(site: Site, row: Deployment, root: Client) -> None:
     assert "tried on 100 %" in text_of(start(root, row))
     assert site.invoke("/it", 1)["template"] == "new"
-    assert "Version 2 is tried on 100 %" in LogEntry.objects.get(user__username="root").change_message
+    assert (
+        "Version 2 is tried on 100 %" in LogEntry.objects.get(user__username="root").change_message
+    )
 
 
 @pytest.mark.parametrize(

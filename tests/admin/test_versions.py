@@ -75,9 +75,7 @@ def test_one_version_is_compared_with_the_one_before_and_the_current(
 
 
 @pytest.mark.parametrize("number", [0, 7])
-def test_version_that_is_not_there_is_not_found(
-    row: Deployment, root: Client, number: int
-) -> None:
+def test_version_that_is_not_there_is_not_found(row: Deployment, root: Client, number: int) -> None:
     assert root.get(url(row, "version", number)).status_code == 404
     assert root.post(url(row, "roll_back", number), {"based_on": 1}).status_code == 404
 
