@@ -19,6 +19,7 @@ ASKS_FOR_VERSE = re.compile(
     r"\b(?P<kind>joke|poem)\s+(?:about|on)\s+(?P<topic>\S.*)", re.IGNORECASE | re.DOTALL
 )
 GREETS = re.compile(r"^\W*(?:hi|hello|hey|good (?:morning|day|evening))\b", re.IGNORECASE)
+ASKS_TO_REMEMBER = re.compile(r"\bwhat (?:did|have) I (?:just )?(?:ask|say|said)", re.IGNORECASE)
 PASSAGES = "Passages:\n"
 
 HELLO = (
@@ -28,6 +29,9 @@ HELLO = (
 AT_A_LOSS = (
     "I am a model made of a few rules, and none of them fits this. Try: tell me a joke about cats."
 )
+
+
+NOTHING_YET = "Nothing: this is the first I hear from you here."
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,11 @@ class Conversation:
 
     @property
     def question(self) -> str:
-        asked = (
-            message for message in reversed(self.messages) if isinstance(message, HumanMessage)
-        )
-        return next((str(message.text) for message in asked), "")
+        return self.questions[-1] if self.questions else ""
+
+    @property
+    def questions(self) -> list[str]:
+        return [str(message.text) for message in self.messages if isinstance(message, HumanMessage)]
 
     @property
     def passages(self) -> str | None:
@@ -79,6 +84,13 @@ def make_verse(talk: Conversation) -> Reply | None:
     return Reply(write(clean_topic(asked["topic"])))
 
 
+def remember(talk: Conversation) -> Reply | None:
+    if not ASKS_TO_REMEMBER.search(talk.question):
+        return None
+    lines = [f"{number}. {text}" for number, text in enumerate(talk.questions[:-1], 1)]
+    return Reply("\n".join(["You said:", *lines]) if lines else NOTHING_YET)
+
+
 def call_tools(talk: Conversation) -> Reply | None:
     calls = [
         tool_call(name, arguments, turn=len(talk.messages))
@@ -95,6 +107,7 @@ RULES: tuple[Callable[[Conversation], Reply | None], ...] = (
     report_tools,
     read_passages,
     make_verse,
+    remember,
     call_tools,
     greet,
 )

@@ -42,6 +42,24 @@ def files() -> Runnable[Any, Any]:
     return file_chain()
 
 
+@register(
+    "chat_history",
+    access="public",
+    description="A conversation: send a session_id, and it knows what was said before.",
+)
+def chat_history() -> Runnable[Any, Any]:
+    from examples.chat_history import chat_history_chain  # noqa: PLC0415 - start-up time, see above
+
+    return chat_history_chain()
+
+
+@register("documents", description="A search among one's own documents, for signed-in users.")
+def documents() -> Runnable[Any, Any]:
+    from examples.documents import documents_search  # noqa: PLC0415 - start-up time, see above
+
+    return documents_search()
+
+
 def handbook() -> Runnable[Any, Any]:
     from examples.handbook import handbook_retriever  # noqa: PLC0415 - start-up time, see above
 

@@ -140,8 +140,14 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 CSRF_FAILURE_VIEW = "runnables.views.csrf_failure"
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_ALLOW_CREDENTIALS = True
-CORS_ALLOW_HEADERS = [*default_headers, "cache-control", "x-api-key", "x-run-id"]
-CORS_EXPOSE_HEADERS = ["x-run-id", "x-dropped-config", "retry-after"]
+CORS_ALLOW_HEADERS = [
+    *default_headers,
+    "cache-control",
+    "x-api-key",
+    "x-deployment-version",
+    "x-run-id",
+]
+CORS_EXPOSE_HEADERS = ["x-run-id", "x-deployment-version", "x-dropped-config", "retry-after"]
 
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -164,6 +170,8 @@ REST_KNOX = {"TOKEN_TTL": timedelta(days=365), "AUTH_HEADER_PREFIX": "Bearer"}
 LANGSERVE = {
     "MODULES": env.list("RUNNABLES_MODULES", default=[]),
     "INLINE_PARSERS": env.bool("INLINE_PARSERS", True),
+    # The proxy that is trusted with the scheme also says who called.
+    "TRUSTED_PROXIES": 1 if env.bool("TRUST_PROXY", False) else 0,
 }
 
 LANGUAGE_CODE = "en"

@@ -8,7 +8,8 @@ narrower than their user, and a registration's own permission classes have the l
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -29,6 +30,7 @@ from runnables.permissions import PERMISSIONS, Permissions
 if TYPE_CHECKING:
     from runnables.served import ServedDeployment
 
+
 async def admit(
     request: HttpRequest,
     deployment: ServedDeployment,
@@ -41,9 +43,27 @@ async def admit(
     Raises NotAuthenticated, NotPermitted, CsrfFailed, UnknownEndpoint, InMaintenance, or
     UnknownDeployment where the caller may not even know that it exists.
     """
-    caller = await identify(request)
+    if deployment.listed:
+        caller = await identify(request)
+    else:
+        with hidden(deployment):
+            caller = await identify(request)
     await let_in(caller, deployment, endpoint, config_hash)
     return caller
+
+
+@contextmanager
+def hidden(deployment: ServedDeployment) -> Iterator[None]:
+    """
+    Who is calling is asked within it: what is wrong with the answer does not betray a
+    deployment that nobody is told of.
+    """
+    try:
+        yield
+    except ServingError:
+        if deployment.listed:
+            raise
+        raise UnknownDeployment from None
 
 
 async def let_in(
@@ -158,9 +178,7 @@ def _require_run(caller: CallerRequest, deployment: ServedDeployment, endpoint: 
         )
 
 
-def _require_endpoint(
-    deployment: ServedDeployment, endpoint: str, config_hash: str | None
-) -> None:
+def _require_endpoint(deployment: ServedDeployment, endpoint: str, config_hash: str | None) -> None:
     """
     Raise UnknownEndpoint where this endpoint, or config in the path, is switched off.
     """

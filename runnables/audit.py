@@ -23,7 +23,7 @@ def record(deployment: Deployment, text: str, *, by: Actor, log: bool = True) ->
     Keep what was done; call it in the transaction that did it. With `log` it is in the
     admin's own log as well, which knows users only.
     """
-    user = by if isinstance(by, models.Model) else None
+    user: Any = by if isinstance(by, models.Model) else None
     AuditEntry.objects.create(
         deployment=deployment, name=deployment.name, user=user, by=str(by)[:200], text=text
     )

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
+from runnables.conf import DEFAULTS, conf
 from runnables.registry import RegistrationError, default_registry
 
 TAG = "langserve"
@@ -61,6 +62,30 @@ def check_public_origin(**_: Any) -> list[checks.CheckMessage]:
             )
         ]
     return []
+
+
+@checks.register(TAG)
+def check_settings(**_: Any) -> list[checks.CheckMessage]:
+    """
+    `LANGSERVE` with a key that means nothing, or a value that cannot be read.
+    """
+    given = getattr(settings, "LANGSERVE", {})
+    found: list[checks.CheckMessage] = [
+        checks.Error(
+            f"LANGSERVE has no setting {name!r}.",
+            hint=f"Known are {', '.join(sorted(DEFAULTS))}.",
+            id="langserve.E006",
+        )
+        for name in sorted(set(given) - set(DEFAULTS))
+    ]
+    for name in DEFAULTS:
+        try:
+            getattr(conf, name.lower())
+        except (ImportError, TypeError, ValueError) as error:
+            found.append(
+                checks.Error(f"LANGSERVE[{name!r}] cannot be used: {error}", id="langserve.E007")
+            )
+    return found
 
 
 def registration_errors() -> list[checks.CheckMessage]:

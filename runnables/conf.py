@@ -184,7 +184,7 @@ class Conf:
         A function `(request) -> text or None`, sync or async, that names a caller's tenant.
         """
         path = self._value("TENANT")
-        return import_string(path) if path else None  # type: ignore[no-any-return]
+        return import_string(path) if path else None
 
     @cached_property
     def chat_history_days(self) -> int | None:

@@ -90,7 +90,9 @@ def accept(
             if configurable.get(name) is not None:
                 configurable[name] = f"{owner or 'anonymous'}-{configurable[name]}"
     return AcceptedConfig(
-        merged, tuple(sorted(set(dropped))), tuple(sorted(overrides & schemas.declared))
+        merged,
+        tuple(sorted(set(dropped))),
+        tuple(sorted((overrides & schemas.declared) - {*OWNED_STATE})),
     )
 
 

@@ -88,6 +88,15 @@ class StreamConsumer(OwnDeployment, CancellableHttpConsumer):
     """
 
     endpoint = "stream"
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        # As Django's views take theirs; Channels would drop them.
+        for name, value in attributes.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} has no attribute {name!r} to be given")
+            setattr(self, name, value)
+
     errors = problems.ErrorPolicy()
 
     async def respond(self, request: HttpRequest, body: bytes) -> None:

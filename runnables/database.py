@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from django.db import connections
@@ -31,6 +32,21 @@ async def query(function: Callable[[], T]) -> T:
     The result of `function`, a short piece of ORM code, run in one of our threads.
     """
     return await asyncio.get_running_loop().run_in_executor(_threads(), _with_connection, function)
+
+
+@contextmanager
+def own_connection() -> Iterator[None]:
+    """
+    For code that may run in a thread of LangChain's: those end without closing what they
+    opened. What is opened within is closed, what was open stays.
+    """
+    before = [one for one in connections.all(initialized_only=True) if one.connection]
+    try:
+        yield
+    finally:
+        for one in connections.all(initialized_only=True):
+            if one not in before:
+                one.close()
 
 
 def close() -> None:

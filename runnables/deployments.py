@@ -81,7 +81,11 @@ def switch(
             deployment.off_reason = "" if on else reason
             text = f"Switched {word}{why}."
         else:
-            wanted = {*deployment.endpoints, *endpoints} if on else {*deployment.endpoints} - {*endpoints}
+            wanted = (
+                {*deployment.endpoints, *endpoints}
+                if on
+                else {*deployment.endpoints} - {*endpoints}
+            )
             deployment.endpoints = [name for name in ENDPOINTS if name in wanted]
             text = f"Switched {word} {', '.join(endpoints)}{why}."
         _save(deployment, "is_enabled", "off_reason", "endpoints")

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -28,6 +28,7 @@ OUTCOMES = ("failed", "timed_out", "cancelled", "client_gone", "client_too_slow"
 # Of these a deployment is to blame.
 ERRORS = ("failed", "timed_out")
 RECENT = 5
+MOST_UNCOUNTED = 10_000
 KEPT_DAYS = 400
 
 
@@ -62,12 +63,13 @@ class _Last:
     error: tuple[datetime, str, UUID] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """
-    A call that is over. `outcome` is "done" or one of OUTCOMES; milliseconds.
+    A call that is over. `at` is in seconds since the epoch, `outcome` "done" or one of
+    OUTCOMES; durations are in seconds.
     """
 
+    at: float
     deployment: int
     version: int
     canary: int
@@ -75,11 +77,13 @@ class Finished:
     endpoint: str
     outcome: str
     run_id: UUID
-    milliseconds: float
-    first_chunk: float | None = None
-    error: str = ""
+    seconds: float
+    first_chunk: float | None
+    error: str
 
 
+# Calls as they end, and what was made of them; the first is all that a call costs.
+_finished: deque[Finished] = deque()
 _lock = threading.Lock()
 _counts: dict[Key, _Counts] = {}
 _last: dict[int, _Last] = {}
@@ -89,23 +93,36 @@ def count(call: Finished) -> None:
     """
     Count a call; no query, no waiting.
     """
-    now = timezone.now()
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    key = Key(call.deployment, call.version, call.canary, call.arm, call.endpoint, hour)
-    is_error = call.outcome in ERRORS
-    with _lock:
+    _finished.append(call)
+    # Where nobody writes for long, memory must not grow with every call.
+    if len(_finished) > MOST_UNCOUNTED:
+        with _lock:
+            _sum_up()
+
+
+def _sum_up() -> None:
+    while _finished:
+        call = _finished.popleft()
+        at = datetime.fromtimestamp(call.at, UTC)
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        key = Key(call.deployment, call.version, call.canary, call.arm, call.endpoint, hour)
         counts = _counts.setdefault(key, _Counts())
         counts.requests += 1
         if call.outcome != "done":
             counts.outcomes[call.outcome] = counts.outcomes.get(call.outcome, 0) + 1
-        counts.durations[histogram.bucket(call.milliseconds)] += 1
+        counts.durations[histogram.bucket(call.seconds * 1000)] += 1
         if call.first_chunk is not None:
-            counts.first_chunks[histogram.bucket(call.first_chunk)] += 1
-        last = _last.setdefault(call.deployment, _Last())
-        if is_error or call.outcome == "done":
-            last.recent.append((int(now.timestamp() * 1000), not is_error))
-        if is_error:
-            last.error = (now, call.error, call.run_id)
+            counts.first_chunks[histogram.bucket(call.first_chunk * 1000)] += 1
+        _remember(call, at)
+
+
+def _remember(call: Finished, at: datetime) -> None:
+    last = _last.setdefault(call.deployment, _Last())
+    is_error = call.outcome in ERRORS
+    if is_error or call.outcome == "done":
+        last.recent.append((int(call.at * 1000), not is_error))
+    if is_error:
+        last.error = (at, call.error, call.run_id)
 
 
 def flush() -> set[int]:
@@ -114,6 +131,7 @@ def flush() -> set[int]:
     not be written stays counted.
     """
     with _lock:
+        _sum_up()
         counts, last = dict(_counts), dict(_last)
         _counts.clear()
         _last.clear()
@@ -121,9 +139,7 @@ def flush() -> set[int]:
         return set()
     try:
         with transaction.atomic():
-            known = set(
-                Deployment.objects.filter(pk__in=last).values_list("pk", flat=True)
-            )
+            known = set(Deployment.objects.filter(pk__in=last).values_list("pk", flat=True))
             for key, more in counts.items():
                 if key.deployment in known:
                     _add(key, more)
@@ -141,6 +157,7 @@ def forget() -> None:
     Drop what was counted and not written; for tests.
     """
     with _lock:
+        _finished.clear()
         _counts.clear()
         _last.clear()
 
@@ -167,9 +184,7 @@ def _note(deployment: int, calls: _Last) -> None:
     row.recent = sorted([*row.recent, *map(list, calls.recent)])[-RECENT:]
     if calls.error and (row.last_error_at is None or calls.error[0] > row.last_error_at):
         row.last_error_at, row.last_error_class, row.last_error_run_id = calls.error
-    row.save(
-        update_fields=["recent", "last_error_at", "last_error_class", "last_error_run_id"]
-    )
+    row.save(update_fields=["recent", "last_error_at", "last_error_class", "last_error_run_id"])
 
 
 def _take_back(counts: Mapping[Key, _Counts], last: Mapping[int, _Last]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property, lru_cache
 from io import BytesIO
@@ -26,13 +26,14 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefi
 from django.core.signals import request_finished
 from django.db import DatabaseError
 from django.http import HttpResponse
-from django.urls import Resolver404, resolve, set_script_prefix
+from django.urls import Resolver404, URLPattern, resolve, set_script_prefix
 
 from runnables import database, problems, processes, snapshot, watcher
 from runnables.conf import conf
-from runnables.connection import ClientGone, read_body, send_response, while_connected
+from runnables.connection import read_body, send_response, while_connected
 from runnables.consumers import StreamConsumer
 from runnables.exceptions import (
+    ClientGone,
     HttpsRequired,
     InvalidRequest,
     ServingError,
@@ -55,7 +56,8 @@ class LangServeHandler:
     Takes our doors itself; hands everything else to Django's own handler.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Sequence[URLPattern] = ()) -> None:
+        self._routes = routes
         self._views: dict[str, Any] = {endpoint: view.as_view() for endpoint, view in VIEWS.items()}
         self._stream = StreamConsumer.as_asgi()
         self._socket = SocketConsumer.as_asgi()
@@ -77,11 +79,24 @@ class LangServeHandler:
             self._get_ready()
         path = _path_info(scope)
         found = match(path)
-        if found is None or (not snapshot.serves(found.path) and _is_own_route(path)):
-            await self._django(scope, receive, send)
-            return
+        stream = self._stream
+        if found is None or not snapshot.serves(found.path):
+            own = self._own_stream(path)
+            if own is None and (found is None or _is_own_route(path)):
+                await self._django(scope, receive, send)
+                return
+            found, stream = found or Match("", ""), own or stream
         async with _own_thread(self):
-            await self._serve(found, scope, receive, send)
+            await self._serve(found, stream, scope, receive, send)
+
+    def _own_stream(self, path: str) -> Any:
+        """
+        The consumer of the site's own that is routed at this path, if any.
+        """
+        for route in self._routes:
+            if route.pattern.match(path.lstrip("/")):
+                return route.callback
+        return None
 
     async def _websocket(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._ready:
@@ -94,7 +109,7 @@ class LangServeHandler:
         async with _own_thread(self):
             await self._socket(scope, receive, send)
 
-    async def _serve(self, found: Match, scope: Any, receive: Any, send: Any) -> None:
+    async def _serve(self, found: Match, stream: Any, scope: Any, receive: Any, send: Any) -> None:
         set_script_prefix(get_script_prefix(scope))
         extra = self._headers
         try:
@@ -105,9 +120,9 @@ class LangServeHandler:
                 return await send_response(preflight, send, extra)
             if found.endpoint == "websocket":
                 raise UpgradeRequired if request.method == "GET" else WrongMethod("GET")
-            if found.endpoint in STREAMS:
+            if found.endpoint in STREAMS or stream is not self._stream:
                 scope["langserve"] = (request, found, extra)
-                await self._stream(scope, receive, send)
+                await stream(scope, receive, send)
                 return
             body = await read_body(receive, snapshot.largest_body(found.path))
         except ClientGone:

@@ -66,9 +66,7 @@ def _against_thresholds(deployment: Deployment, day: figures.Sum) -> Verdict:
     p95, slowest = day.duration(0.95), deployment.degraded_p95_seconds
     if p95 is not None and slowest is not None and p95 > slowest * 1000:
         why = _("p95 is %(p95).1f s; the threshold is %(slowest)g s.")
-        return Verdict(
-            Status.DEGRADED, str(why) % {"p95": p95 / 1000, "slowest": slowest}
-        )
+        return Verdict(Status.DEGRADED, str(why) % {"p95": p95 / 1000, "slowest": slowest})
     return Verdict(Status.HEALTHY)
 
 

@@ -47,6 +47,6 @@ def percentile(histogram: Sequence[int], share: float) -> float | None:
         if count and seen + count >= wanted:
             # Within its bucket a duration is taken to lie evenly, on the scale of the bounds.
             inside = (wanted - seen) / count
-            return FIRST * RATIO ** (index - 1 + inside)
+            return float(FIRST * RATIO ** (index - 1 + inside))
         seen += count
     return FIRST * RATIO ** (BUCKETS - 1)

@@ -114,10 +114,13 @@ class CallerRequest:
     @property
     def wanted_version(self) -> str:
         """
-        The version that the caller asks for by `?version=`, if any.
+        The version that the caller asks for by `?version=`, or by a header where the client
+        makes the URL; an empty text if none.
         """
-        asked = "version=" in self.http.META.get("QUERY_STRING", "")
-        return str(self.http.GET.get("version", "")) if asked else ""
+        meta = self.http.META
+        if "version=" in meta.get("QUERY_STRING", ""):
+            return str(self.http.GET.get("version", ""))
+        return str(meta.get("HTTP_X_DEPLOYMENT_VERSION", ""))
 
     @cached_property
     def address(self) -> str:

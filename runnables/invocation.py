@@ -81,13 +81,18 @@ async def prepare(
     Raises InvalidInput, ConfigNotAllowed, RateLimited, UnknownVersion and NotPermitted,
     and whatever the config modifier raises.
     """
-    await limits.count_call(deployment, caller)
-    chosen, arm = await _version(deployment, caller, version)
+    if deployment.limits.bound_calls:
+        await limits.count_call(deployment, caller)
+    if version:
+        chosen, arm = await _wanted(deployment, caller, version)
+    else:
+        chosen, arm = canaries.pick(deployment, caller)
     served = chosen.served or await chosen.ready()
     body = _envelope(payload, "input")
     caller.data = body
     accepted = _accept([hash_config, body.get("config")], deployment, chosen, served, caller)
     config = await _server_config(accepted.config, deployment, endpoint, caller, modify)
+    served.schemas.check_needed(config)
     call = Invocation(
         deployment=deployment,
         endpoint=endpoint,
@@ -120,8 +125,12 @@ async def prepare_batch(
     Raises BatchTooLarge, and what `prepare` does; `loc` of a bad input begins with
     `["inputs", i]`.
     """
-    await limits.count_call(deployment, caller)
-    chosen, arm = await _version(deployment, caller, version)
+    if deployment.limits.bound_calls:
+        await limits.count_call(deployment, caller)
+    if version:
+        chosen, arm = await _wanted(deployment, caller, version)
+    else:
+        chosen, arm = canaries.pick(deployment, caller)
     served = chosen.served or await chosen.ready()
     body = _envelope(payload, "inputs")
     caller.data = body
@@ -134,6 +143,8 @@ async def prepare_batch(
     made = [
         await _server_config(one.config, deployment, "batch", caller, modify) for one in accepted
     ]
+    for each in made:
+        served.schemas.check_needed(each)
     calls = []
     for index, value in enumerate(inputs):
         position = 0 if shared else index
@@ -175,20 +186,21 @@ async def schema_config(
     The runnable and effective config of a schema request: defaults and the hash, without
     the modifier.
     """
-    chosen, _ = await _version(deployment, caller, version)
+    if version:
+        chosen, _ = await _wanted(deployment, caller, version)
+    else:
+        chosen, _ = canaries.pick(deployment, caller)
     served = chosen.served or await chosen.ready()
     hashed = decode_hash(hash_text)
     return served, accept([hashed], chosen, served.schemas, owner=caller.principal).config
 
 
-async def _version(
+async def _wanted(
     deployment: ServedDeployment, caller: CallerRequest, wanted: str
 ) -> tuple[ServedVersion, str]:
     """
-    The version that answers this caller, and the side of a trial that it is on.
+    The version that the caller asks for; raises NotPermitted and UnknownVersion.
     """
-    if not wanted:
-        return canaries.pick(deployment, caller)
     access.require(caller, deployment, "pin_version")
     if not wanted.isdecimal() or len(wanted) > 9:
         raise UnknownVersion
@@ -313,7 +325,9 @@ async def identity(caller: CallerRequest) -> dict[str, Any]:
     return known
 
 
-async def _modified(config: RunnableConfig, modifier: Modifier, caller: CallerRequest) -> RunnableConfig:
+async def _modified(
+    config: RunnableConfig, modifier: Modifier, caller: CallerRequest
+) -> RunnableConfig:
     if inspect.iscoroutinefunction(modifier):
         modified = await modifier(config, caller)
     else:

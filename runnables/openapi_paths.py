@@ -32,7 +32,9 @@ Operation = dict[str, Any]
 # `astream_events` is the same endpoint as `stream_events`.
 DESCRIBED = tuple(endpoint for endpoint in ENDPOINTS if endpoint != "astream_events")
 TAKE_FILES = ("invoke", "stream")
-RUN_HEADERS = {name: ref("headers", name) for name in ("X-Run-Id", "X-Dropped-Config")}
+RUN_HEADERS = {
+    name: ref("headers", name) for name in ("X-Run-Id", "X-Deployment-Version", "X-Dropped-Config")
+}
 EVENTS = {
     "stream": "`metadata` with the run id, then `data` with the chunks of the output",
     "stream_log": "`data` with JSON Patch operations on the log of the run",
@@ -90,7 +92,9 @@ class _Paths:
         self._deployment = deployment
         self._namespace = namespace
         self._tag = deployment.path or "/"
-        self._asks = "run" not in deployment.matrix.public or bool(deployment.options.permission_classes)
+        self._asks = "run" not in deployment.matrix.public or bool(
+            deployment.options.permission_classes
+        )
         self._refusals = OF_ACCESS if self._asks else ()
         self.models = Models(deployment, namespace)
 
@@ -120,7 +124,9 @@ class _Paths:
         return tags
 
     def _run(self, endpoint: str, *, hashed: bool = False) -> Operation:
-        parameters = ["RunId", "Preset"] if endpoint == "stream_events" else ["RunId"]
+        parameters = ["RunId", "Version"]
+        if endpoint == "stream_events":
+            parameters.append("Preset")
         answer = self._stream(endpoint) if endpoint in STREAMS else self._whole(endpoint)
         return {
             **self._about(endpoint, POST, parameters, hashed=hashed),
@@ -132,7 +138,7 @@ class _Paths:
         errors = (*self._refusals, *OF_SCHEMAS, *(("Invalid",) if hashed else ()))
         answer = json_answer("The schema.", ref("schemas", "JsonSchema"))
         return {
-            **self._about(endpoint, GET, [], hashed=hashed),
+            **self._about(endpoint, GET, ["Version"], hashed=hashed),
             "responses": {"200": answer, **error_responses(errors)},
         }
 

@@ -35,7 +35,11 @@ ERRORS: dict[str, tuple[int, str, tuple[ServingError, ...]]] = {
     "NotFound": (
         404,
         "Not served, switched off, or not to be known by this caller.",
-        (exceptions.UnknownDeployment(), exceptions.UnknownEndpoint()),
+        (
+            exceptions.UnknownDeployment(),
+            exceptions.UnknownEndpoint(),
+            exceptions.UnknownVersion(),
+        ),
     ),
     "UnknownRun": (404, "No such run is going on.", (exceptions.UnknownRun(),)),
     "TooLarge": (
@@ -67,7 +71,12 @@ ERRORS: dict[str, tuple[int, str, tuple[ServingError, ...]]] = {
     "TooMany": (
         429,
         "A limit is reached, of this site or of a service behind the runnable.",
-        (PublicError("Try again later.", status=429, retry_after=30),),
+        (
+            exceptions.RateLimited("60 calls a minute from one caller.", retry_after=12),
+            exceptions.QuotaExceeded("50 runs a day from one caller.", retry_after=3600),
+            exceptions.QueueFull("4 runs are going on, and 100 wait already.", retry_after=5),
+            PublicError("Try again later.", status=429, retry_after=30),
+        ),
     ),
     "Cancelled": (499, "The run was cancelled by its id.", (exceptions.RunCancelled(),)),
     "Failed": (
@@ -75,11 +84,18 @@ ERRORS: dict[str, tuple[int, str, tuple[ServingError, ...]]] = {
         "The runnable failed. The server's log has the reason under the run id.",
         (exceptions.RunFailed(), exceptions.OutputNotSerializable()),
     ),
-    "Unavailable": (503, "Not available now.", (exceptions.Unavailable(),)),
+    "Unavailable": (
+        503,
+        "Not available now.",
+        (exceptions.Unavailable(), exceptions.InMaintenance("", retry_after=300)),
+    ),
     "TimedOut": (504, "The run took longer than it may.", (exceptions.RunTimedOut(),)),
 }
-OF_SCHEMAS = ("BadRequest", "NotFound", "Failed", "Unavailable")
+# Also where everybody may call: of a token that is none, or a version that is asked for.
+OF_ACCESS = ("NotAuthenticated", "NotPermitted")
+OF_SCHEMAS = (*OF_ACCESS, "BadRequest", "NotFound", "Failed", "Unavailable")
 OF_RUNS: tuple[str, ...] = (
+    *OF_ACCESS,
     "BadRequest",
     "NotFound",
     "TooLarge",
@@ -92,7 +108,6 @@ OF_RUNS: tuple[str, ...] = (
     "TimedOut",
 )
 OF_CANCEL = ("BadRequest", "UnknownRun", "Failed", "Unavailable")
-OF_ACCESS = ("NotAuthenticated", "NotPermitted")
 
 
 def ref(kind: str, name: str) -> dict[str, str]:
@@ -171,7 +186,7 @@ SCHEMAS: dict[str, Any] = {
             "path": {"type": "string", "description": "Where it is served on this host."},
             "description": {"type": "string"},
             "endpoints": {"type": "array", "items": {"type": "string"}},
-            "access": {"enum": ["public", "authenticated", "staff", "groups"]},
+            "access": {"enum": ["public", "authenticated", "staff", "groups", "nobody"]},
             "playground_type": {"enum": ["default", "chat"]},
         },
         "required": ["name", "path", "description", "endpoints", "access", "playground_type"],
@@ -200,6 +215,13 @@ PARAMETERS: dict[str, Any] = {
         "description": "Only the events that belong to the final answer of an agent.",
         "schema": {"enum": ["final_answer"]},
     },
+    "Version": {
+        "name": "version",
+        "in": "query",
+        "description": "The number of the version that shall answer; needs the permission "
+        "pin_version.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
     "RunToCancel": {
         "name": "run_id",
         "in": "path",
@@ -211,6 +233,10 @@ HEADERS: dict[str, Any] = {
     "X-Run-Id": {
         "description": "The id of the run; of a batch, of its first.",
         "schema": {"type": "string", "format": "uuid"},
+    },
+    "X-Deployment-Version": {
+        "description": "The number of the version that answered.",
+        "schema": {"type": "integer"},
     },
     "X-Dropped-Config": {
         "description": "Names in the config that the runnable did not get, as they are not open.",

@@ -8,8 +8,8 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from uuid import UUID
 
 from runnables.exceptions import RunCancelled, RunIdInUse, RunTimedOut, ServingError
@@ -19,6 +19,7 @@ CANCEL_AGAIN_SECONDS = 0.2
 
 _lock = threading.Lock()
 _running: dict[UUID, RunningCall] = {}
+_current: ContextVar[RunningCall | None] = ContextVar("current_call", default=None)
 
 
 class RunningCall:
@@ -30,6 +31,7 @@ class RunningCall:
 
     __slots__ = (
         "_loop",
+        "_outer",
         "_timeout",
         "_timer",
         "deployment",
@@ -63,7 +65,7 @@ class RunningCall:
         self.started_at = time.monotonic()
         self.first_chunk_at: float | None = None
         self._timeout = timeout
-        self._timer = self._loop.call_later(timeout, self._stop, RunTimedOut())
+        self._timer = self._loop.call_later(timeout, self._time_out)
 
     def cancel(self) -> None:
         """
@@ -83,7 +85,7 @@ class RunningCall:
         """
         self.started_at = time.monotonic()
         self._timer.cancel()
-        self._timer = self._loop.call_later(self._timeout, self._stop, RunTimedOut())
+        self._timer = self._loop.call_later(self._timeout, self._time_out)
 
     def ask_again(self) -> None:
         """
@@ -98,6 +100,9 @@ class RunningCall:
         except ServingError as error:
             self._stop(error)
 
+    def _time_out(self) -> None:
+        self._stop(RunTimedOut())
+
     def _stop(self, error: ServingError) -> None:
         # The run may be over, and its id in use again by another.
         if _running.get(self.run_ids[0]) is not self:
@@ -107,28 +112,44 @@ class RunningCall:
         self._timer.cancel()
         self._timer = self._loop.call_later(CANCEL_AGAIN_SECONDS, self._stop, error)
 
-    def end(self) -> None:
+    def enter(self) -> None:
+        """
+        From now on the run can be found; raises RunIdInUse.
+        """
+        with _lock:
+            twice = len(set(self.run_ids)) != len(self.run_ids)
+            if twice or any(run_id in _running for run_id in self.run_ids):
+                self._timer.cancel()
+                raise RunIdInUse
+            for run_id in self.run_ids:
+                _running[run_id] = self
+        self._outer = _current.get()
+        _current.set(self)
+
+    def leave(self, error: BaseException | None) -> ServingError | None:
+        """
+        The run is over. What it was stopped by, if `error` is the cancel that did so: raise
+        it instead. A cancel from outside (the client left) is none of ours.
+        """
         self._timer.cancel()
-
-
-@contextmanager
-def running(call: RunningCall) -> Iterator[None]:
-    """
-    Within it the run can be found, stopped and timed out; then what it was stopped by is
-    raised. A cancel from outside (the client left) passes as CancelledError.
-    """
-    _enter(call)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if call.stopped_by is None:
-            raise
+        _current.set(self._outer)
+        with _lock:
+            for run_id in self.run_ids:
+                if _running.get(run_id) is self:
+                    del _running[run_id]
+        if not isinstance(error, asyncio.CancelledError) or self.stopped_by is None:
+            return None
         # The cancel was ours and is answered: the task itself goes on.
-        while call.task.cancelling():
-            call.task.uncancel()
-        raise call.stopped_by from None
-    finally:
-        _leave(call)
+        while self.task.cancelling():
+            self.task.uncancel()
+        return self.stopped_by
+
+
+def current() -> RunningCall | None:
+    """
+    The call that this code runs for, in whatever task or thread LangChain runs it.
+    """
+    return _current.get()
 
 
 def find(run_id: UUID) -> RunningCall | None:
@@ -157,21 +178,3 @@ def by_deployment() -> dict[int, int]:
     How many calls of each deployment go on in this process.
     """
     return dict(Counter(call.deployment for call in all_calls() if call.deployment is not None))
-
-
-def _enter(call: RunningCall) -> None:
-    with _lock:
-        twice = len(set(call.run_ids)) != len(call.run_ids)
-        if twice or any(run_id in _running for run_id in call.run_ids):
-            call.end()
-            raise RunIdInUse
-        for run_id in call.run_ids:
-            _running[run_id] = call
-
-
-def _leave(call: RunningCall) -> None:
-    call.end()
-    with _lock:
-        for run_id in call.run_ids:
-            if _running.get(run_id) is call:
-                del _running[run_id]

@@ -9,11 +9,10 @@ LangChain's context variables do not survive a change of task. That task holds
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from functools import partial
 from typing import Any
 
@@ -26,6 +25,8 @@ from runnables.exceptions import (
     ClientGone,
     InMaintenance,
     NotAuthenticated,
+    NotFound,
+    NotPermitted,
     ReaderStuck,
     RunCancelled,
     RunTimedOut,
@@ -41,7 +42,7 @@ warnings.filterwarnings("ignore", message="astream_log is deprecated")
 warnings.filterwarnings("ignore", message="astream_events version='v1' is deprecated")
 
 
-class under_way:  # noqa: N801 - used as a function is
+class under_way:
     """
     Within it the calls of one request can be found, stopped by id and timed out; they keep
     the deployment's limits, and what became of them is counted. `waiting` hears how many
@@ -50,12 +51,9 @@ class under_way:  # noqa: N801 - used as a function is
     Raises QuotaExceeded, QueueFull, RunIdInUse, and whatever stopped the run.
     """
 
-    def __init__(
-        self, *calls: Invocation, waiting: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, *calls: Invocation, waiting: Callable[[int], None] | None = None) -> None:
         self._calls = calls
         self._waiting = waiting
-        self._stack = ExitStack()
         self._place: AbstractAsyncContextManager[None] | None = None
 
     async def __aenter__(self) -> RunningCall:
@@ -68,13 +66,13 @@ class under_way:  # noqa: N801 - used as a function is
             deployment=deployment.pk,
             still_allowed=partial(_still_allowed, first) if caller.is_asked_again else None,
         )
-        self._stack.enter_context(running.running(self.running))
+        self.running.enter()
         if deployment.limits.bound_runs:
             try:
                 await self._keep_limits(first, len(self._calls))
-            except BaseException:
-                # `running` may turn a cancel of ours into what it was for.
-                self._stack.__exit__(*sys.exc_info())
+            except BaseException as error:
+                if stopped := self.running.leave(error):
+                    raise stopped from None
                 raise
         return self.running
 
@@ -83,13 +81,10 @@ class under_way:  # noqa: N801 - used as a function is
     ) -> None:
         if self._place:
             await self._place.__aexit__(kind, error, trace)
-        try:
-            self._stack.__exit__(kind, error, trace)
-        except BaseException as stopped:
-            error = stopped
-            raise
-        finally:
-            self._count(error)
+        stopped = self.running.leave(error)
+        self._count(stopped or error)
+        if stopped:
+            raise stopped from None
 
     async def _keep_limits(self, first: Invocation, runs: int) -> None:
         deployment, caller = first.deployment, first.caller
@@ -106,38 +101,37 @@ class under_way:  # noqa: N801 - used as a function is
 
     def _count(self, error: BaseException | None) -> None:
         call, ongoing = self._calls[0], self.running
-        if call.deployment.pk is None:
+        deployment = call.deployment
+        if deployment.pk is None:
             return
-        ended = time.monotonic()
-        outcome, name = _outcome(error)
+        outcome, name = ("done", "") if error is None else _outcome(error)
         first = ongoing.first_chunk_at
         figures.count(
             figures.Finished(
-                deployment=call.deployment.pk,
-                version=call.version.pk,
-                canary=call.deployment.canary.pk if call.deployment.canary else 0,
-                arm=call.arm,
-                endpoint=call.endpoint,
-                outcome=outcome,
-                run_id=call.run_id,
-                milliseconds=(ended - ongoing.started_at) * 1000,
-                first_chunk=(first - ongoing.started_at) * 1000 if first else None,
-                error=name,
+                time.time(),
+                deployment.pk,
+                call.version.pk,
+                deployment.canary.pk if deployment.canary else 0,
+                call.arm,
+                call.endpoint,
+                outcome,
+                call.run_id,
+                time.monotonic() - ongoing.started_at,
+                None if first is None else first - ongoing.started_at,
+                name,
             )
         )
 
 
-def _outcome(error: BaseException | None) -> tuple[str, str]:
+def _outcome(error: BaseException) -> tuple[str, str]:
     """
     What became of a run, and the class of its error if the deployment is to blame.
     """
     match error:
-        case None:
-            return "done", ""
         case RunTimedOut():
             return "timed_out", type(error).__name__
-        case RunCancelled():
-            return "cancelled", ""
+        case RunCancelled() | NotAuthenticated() | NotPermitted() | NotFound():
+            return "cancelled", ""  # by its id, or because the caller's access ended
         case asyncio.CancelledError() | ClientGone():
             return "client_gone", ""
         case ReaderStuck():

@@ -19,11 +19,15 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from runnables.exceptions import InvalidInput
+from runnables.needed import needed_ids
 from runnables.validation import InputValidator, public_errors
 
 # Different effective configs kept per deployment; each may hold a compiled schema.
 KEPT_CONFIGS = 64
 MAX_FIELD_DEPTH = 8
+# Ids that name state or its owner and shape nothing: a new conversation, or a new user, must
+# not compile a schema anew.
+SHAPELESS = frozenset({"session_id", "thread_id", "user_id", "username", "groups", "tenant"})
 # What a version may have defaults for.
 DEFAULT_KEYS = ("configurable", "tags", "metadata", "recursion_limit", "max_concurrency")
 
@@ -58,6 +62,32 @@ class Schemas:
         The `configurable` ids that the runnable itself declares.
         """
         return frozenset(spec.id for spec in self._runnable.config_specs)
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """
+        The `configurable` ids without which no call can go well.
+        """
+        return needed_ids(self._runnable)
+
+    def check_needed(self, config: RunnableConfig) -> None:
+        """
+        Raise InvalidInput unless the config of a call, whole as it is now, has them.
+        """
+        if not self.needed:
+            return
+        given = config.get("configurable") or {}
+        if lacking := sorted(name for name in self.needed if given.get(name) is None):
+            raise InvalidInput(
+                [
+                    {
+                        "type": "missing",
+                        "loc": ["configurable", name],
+                        "msg": "Field required: this deployment keeps a history, and has to know which",
+                    }
+                    for name in lacking
+                ]
+            )
 
     def input_validator(self, config: RunnableConfig) -> InputValidator:
         return self._per_config("validator", config, self._make_validator)  # type: ignore[no-any-return]
@@ -173,7 +203,8 @@ class Schemas:
         given = config.get("configurable")
         if not given or not self.declared:
             return b""
-        values = {key: value for key, value in given.items() if key in self.declared}
+        shaping = self.declared - SHAPELESS
+        values = {key: value for key, value in given.items() if key in shaping}
         return orjson.dumps(
             values, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
         )

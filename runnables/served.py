@@ -118,7 +118,9 @@ class ServedDeployment:
         self.run_name: str = _run_name(self.path)
         self.version = ServedVersion(self, values["version"])
         canary = values["canary"]
-        self.canary = ServedCanary.of(canary, ServedVersion(self, canary["version"])) if canary else None
+        self.canary = (
+            ServedCanary.of(canary, ServedVersion(self, canary["version"])) if canary else None
+        )
         self._pinned: dict[int, ServedVersion] = {}
         self._failed_at = -BUILD_AGAIN_SECONDS
         if replaces:
@@ -225,6 +227,15 @@ class DeploymentLimits:
     max_recursion: int | None
 
     @property
+    def bound_calls(self) -> bool:
+        """
+        Whether calls are counted against their caller's minute.
+        """
+        return (
+            self.requests_per_minute is not None or self.anonymous_requests_per_minute is not None
+        )
+
+    @property
     def bound_runs(self) -> bool:
         """
         Whether a run has to ask before it begins.
@@ -281,14 +292,15 @@ def own_deployment(
     A deployment that no row knows, with the options of `register`; raises BadOption.
     """
     options = options_of(name, given)
-    groups = () if isinstance(options.access, str) else options.access
     row = first_row(Registration(name, runnable, path="", options=options))
     row.version = first_version(options)
     may = frozenset(OF_CALLERS)
-    matrix = (
-        Matrix(groups=dict.fromkeys(groups, may)) if groups else Matrix(**{str(options.access): may})
+    named: dict[str, Any] = (
+        {options.access: may}
+        if isinstance(options.access, str)
+        else {"groups": dict.fromkeys(options.access, may)}
     )
-    values = {**row_values(row), "matrix": matrix}
+    values = {**row_values(row), "matrix": Matrix(**named)}
     return ServedDeployment(values, Registration(name, runnable, path="", options=options))
 
 

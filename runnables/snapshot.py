@@ -48,9 +48,9 @@ def find(path: str) -> ServedDeployment:
 
 def serves(path: str) -> bool:
     """
-    Whether a deployment is served at this path; before there is a snapshot, it may be.
+    Whether a deployment is served at this path.
     """
-    return _current is None or path in _current.by_path
+    return _current is not None and path in _current.by_path
 
 
 def largest_body(path: str) -> int:

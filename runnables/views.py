@@ -22,9 +22,6 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from runnables import access, database, problems, running, runtime, snapshot
-from runnables.identity import CallerRequest, identify
-from runnables.own import OwnDeployment
-from runnables.served import Served
 from runnables.bodies import batch_body, empty_batch_body, invoke_body
 from runnables.conf import conf
 from runnables.connection import read_payload
@@ -34,9 +31,12 @@ from runnables.exceptions import (
     UnknownRun,
     WrongMethod,
 )
+from runnables.identity import CallerRequest, identify
 from runnables.invocation import Invocation, decode_hash, prepare, prepare_batch, schema_config
 from runnables.models import CancelRequest
+from runnables.own import OwnDeployment
 from runnables.schemas import Schemas
+from runnables.served import Served
 
 JSON = "application/json"
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
 
-from runnables import figures, processes, running, snapshot, trials
+from runnables import figures, history, processes, running, snapshot, trials
 from runnables.conf import conf
 from runnables.models import CancelRequest, QuotaUse
 
@@ -101,6 +101,8 @@ def tidy() -> None:
     old = timezone.localdate() - timedelta(days=QUOTA_DAYS)
     QuotaUse.objects.filter(day__lt=old).delete()
     processes.prune()
+    if conf.chat_history_days is not None:
+        history.prune(timedelta(days=conf.chat_history_days))
 
 
 def _obey_cancel_requests() -> None:

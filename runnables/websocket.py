@@ -39,6 +39,7 @@ from runnables.exceptions import (
 from runnables.identity import CallerRequest, identify_socket
 from runnables.payload import DEFAULT, BadPayload, Limits, parse
 from runnables.routing import STREAMS
+from runnables.served import ServedDeployment
 from runnables.socket_runs import CommandId, SocketRun, error_frame
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
     One socket of one caller at one deployment. `scope["langserve"]` is the path's Match.
     """
 
-    deployment: snapshot.ServedDeployment
+    deployment: ServedDeployment
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.base_send = scope, send
@@ -137,7 +138,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
         ]
         if tokens:
             self.request.META["HTTP_AUTHORIZATION"] = f"Bearer {tokens[0]}"
-        caller = await identify_socket(self.request)
+        with access.hidden(self.deployment):
+            caller = await identify_socket(self.request)
         self.principal = caller.principal
         self.signed_in = caller.user.is_authenticated or not access.refusal(caller, self.deployment)
         # Who may still sign in is let in, but not to a deployment nobody is told of.

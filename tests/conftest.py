@@ -45,14 +45,17 @@ class Site:
         snapshot.refresh()
         return Deployment.objects.get(name=name)
 
+    def row(self, name: str) -> Deployment:
+        return Deployment.objects.select_related("version").get(name=name)
+
     def change(self, name: str, **values: Any) -> None:
         """
         Change a deployment as staff would: switches, limits, `access`, and what makes a version.
         """
-        row = Deployment.objects.select_related("version").get(name=name)
+        row = self.row(name)
         content = {key: values.pop(key) for key in DeploymentVersion.CONTENT if key in values}
-        if content:
-            DeploymentVersion.objects.filter(pk=row.version_id).update(**content)
+        if content and row.version:
+            DeploymentVersion.objects.filter(pk=row.version.pk).update(**content)
         if "access" in values:
             self.grant(name, values.pop("access"))
         if values:

@@ -11,7 +11,12 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig, RunnableGenerator, RunnableLambda
+from langchain_core.runnables import (
+    ConfigurableFieldSpec,
+    RunnableConfig,
+    RunnableGenerator,
+    RunnableLambda,
+)
 
 SECRET = "the-password-is-swordfish"
 HASH_OF_TEMPLATE = (
@@ -111,6 +116,25 @@ class Spy(RunnableLambda[Any, Any]):
         What reached the runnable, without what the server adds for itself.
         """
         return {k: v for k, v in self.last_config["metadata"].items() if not k.startswith("__")}
+
+
+class Declaring(Spy):
+    """
+    A spy that declares configurable ids.
+    """
+
+    ids: dict[str, type]
+
+    def __init__(self, **ids: type) -> None:
+        super().__init__()
+        self.ids = ids
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        return [
+            ConfigurableFieldSpec(id=name, annotation=annotation | None, default=None)
+            for name, annotation in self.ids.items()
+        ]
 
 
 class Counter(RunnableLambda[Any, Any]):

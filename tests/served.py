@@ -668,6 +668,8 @@ def blocking(x: int) -> int:
 
 register("slow", RunnableLambda(slow), access="public")
 register("slow_invoke", RunnableLambda(slow_invoke), access="public")
+register("readers_slow", RunnableLambda(slow), access=["readers"])
+register("readers_slow_invoke", RunnableLambda(slow_invoke), access=["readers"])
 register("blocking", RunnableLambda(blocking), access="public")
 register(
     "passthrough",

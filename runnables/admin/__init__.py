@@ -2,6 +2,6 @@
 The pages of the admin: one module per noun.
 """
 
-from runnables.admin import deployments, tokens
+from runnables.admin import deployments, history, tokens
 
-__all__ = ["deployments", "tokens"]
+__all__ = ["deployments", "history", "tokens"]

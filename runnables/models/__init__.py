@@ -15,8 +15,8 @@ from runnables.models.version import Canary, DeploymentVersion
 __all__ = [
     "ApiToken",
     "AuditEntry",
-    "CancelRequest",
     "Canary",
+    "CancelRequest",
     "ChatMessage",
     "ChatSession",
     "Deployment",

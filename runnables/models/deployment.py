@@ -72,9 +72,7 @@ class Deployment(models.Model):
     in_maintenance = models.BooleanField(
         _("in maintenance"), default=False, help_text=_("Calls get 503 with the message below.")
     )
-    maintenance_message = models.CharField(
-        _("message to callers"), max_length=300, blank=True
-    )
+    maintenance_message = models.CharField(_("message to callers"), max_length=300, blank=True)
     maintenance_retry_after = models.PositiveIntegerField(
         _("try again after, in seconds"), default=300, validators=[MinValueValidator(1)]
     )

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from runnables.models.deployment import Deployment
-from runnables.models.version import Canary, DeploymentVersion
+from runnables.models.version import DeploymentVersion
 
 
 class Figures(models.Model):

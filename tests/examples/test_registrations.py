@@ -20,7 +20,8 @@ KEYS = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_MODEL",
 )
-OFFLINE = {"joke", "configurable", "files", "handbook", "qa", "agent"}
+PUBLIC = {"joke", "configurable", "files", "chat_history", "handbook", "qa", "agent"}
+OFFLINE = {*PUBLIC, "documents"}
 
 
 @pytest.fixture(autouse=True)
@@ -59,12 +60,13 @@ def names(registry):
     return {registration.name for registration in registry}
 
 
-def test_every_offline_example_is_public_described_and_can_be_built(discovered):
+def test_every_offline_example_is_described_and_can_be_built(discovered):
     registry = discovered()
 
     assert names(registry) == OFFLINE
     for registration in registry:
-        assert registration.options.access == "public"
+        is_public = registration.name in PUBLIC
+        assert registration.options.access == ("public" if is_public else "authenticated")
         assert registration.options.description
         assert isinstance(registration.build(), Runnable)
 

@@ -21,7 +21,15 @@ from pydantic import BaseModel, Field, create_model
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from runnables import CustomUserType, exceptions, openapi, openapi_paths, openapi_shared, snapshot
+from runnables import (
+    CustomUserType,
+    exceptions,
+    openapi,
+    openapi_paths,
+    openapi_shared,
+    served,
+    snapshot,
+)
 from runnables.exceptions import ServingError
 from runnables.openapi_schemas import plain_name
 from tests.conftest import Site
@@ -259,7 +267,15 @@ def test_errors_are_documented_with_their_codes(site: Site) -> None:
 def test_every_error_of_ours_is_an_example_somewhere() -> None:
     described = {code for response in _responses() for code in response["examples"]}
     # 405 is for what is not documented; the others have no code that they always bring.
-    elsewhere = {"error", "not_found", "https_required", "method_not_allowed", "public_error"}
+    elsewhere = {
+        "error",
+        "not_found",
+        "https_required",
+        "method_not_allowed",
+        "public_error",
+        "over_limit",
+        "unhealthy",
+    }
 
     assert {error.code for error in _subclasses(ServingError)} - elsewhere <= described
 
@@ -418,7 +434,8 @@ def test_access_is_documented_where_it_is_asked(site: Site) -> None:
 
     public, private = content["/public/invoke"]["post"], content["/private/invoke"]["post"]
     assert public["security"] == []
-    assert not {"401", "403"} & set(public["responses"])
+    cancel = content["/public/runs/{run_id}/cancel"]["post"]
+    assert not {"401", "403"} & set(cancel["responses"])
     assert {"401", "403"} <= set(private["responses"])
     assert {"token": []} in private["security"]
     assert {"session": [], "csrf": []} in private["security"]
@@ -458,7 +475,7 @@ def test_deployment_that_cannot_be_built_keeps_the_rest_whole(site: Site) -> Non
 def test_deployment_that_can_be_built_later_is_described_then(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "BUILD_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(served, "BUILD_AGAIN_SECONDS", 0)
     ready: list[Runnable[Any, Any]] = []
     site.serve("late", lambda: ready[0])
     assert "type" not in document(site)["components"]["schemas"]["lateInput"]

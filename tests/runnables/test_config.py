@@ -15,14 +15,14 @@ from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.prompts import PromptTemplate
-from langchain_core.runnables import ConfigurableField, ConfigurableFieldSpec, RunnableConfig
+from langchain_core.runnables import ConfigurableField, RunnableConfig
 from rest_framework.exceptions import NotFound, PermissionDenied, Throttled
 
 from runnables import PublicError, config_hash
 from runnables.config import looks_like_credential
 from runnables.models import Deployment
 from tests.conftest import Site, events
-from tests.fakes import HASH_OF_TEMPLATE, SECRET, Spy, echo
+from tests.fakes import HASH_OF_TEMPLATE, SECRET, Declaring, Spy, echo
 
 EVERY_KEY = (
     "configurable",
@@ -34,25 +34,6 @@ EVERY_KEY = (
 )
 CLIENT_DEFAULTS = {"tags": [], "metadata": {}, "recursion_limit": 25, "configurable": {}}
 DOORS = ("invoke", "batch", "stream", "stream_log", "stream_events")
-
-
-class Declaring(Spy):
-    """
-    A spy that declares configurable ids.
-    """
-
-    ids: dict[str, type]
-
-    def __init__(self, **ids: type) -> None:
-        super().__init__()
-        self.ids = ids
-
-    @property
-    def config_specs(self) -> list[ConfigurableFieldSpec]:
-        return [
-            ConfigurableFieldSpec(id=name, annotation=annotation | None, default=None)
-            for name, annotation in self.ids.items()
-        ]
 
 
 def greeting() -> Any:

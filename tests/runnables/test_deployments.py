@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 
 from runnables import deployments
-from runnables.models import Deployment
+from runnables.models import Deployment, DeploymentVersion
 from runnables.registry import ENDPOINTS, Registry, default_registry
 from tests.conftest import Site
 from tests.fakes import echo
@@ -46,9 +46,12 @@ def test_sync_makes_rows_with_the_registered_values(site: Site) -> None:
     )
     assert row.is_enabled
     assert (row.path, row.access, row.description, row.listed) == ("a/b", "staff", "An echo", False)
-    assert (row.config_keys, row.extra_configurable) == (["tags"], ["mood"])
-    assert (row.open_configurable, row.strict_config) == (["api_key"], True)
-    assert (row.validation, row.include_callback_events) == ("lenient", True)
+    version = row.version
+    assert version is not None
+    assert (version.number, version.config_keys) == (1, ["tags"])
+    assert version.extra_configurable == ["mood"]
+    assert (version.open_configurable, version.strict_config) == (["api_key"], True)
+    assert (version.validation, row.include_callback_events) == ("lenient", True)
     assert row.stream_log_name_allow_list == ["x"]
     assert (row.playground_type, row.astream_events_version) == ("chat", "v1")
     assert (row.max_batch_size, row.batch_concurrency) == (7, 3)
@@ -64,7 +67,7 @@ def test_error_detail_is_none_unless_somebody_opens_it(site: Site) -> None:
 def test_sync_makes_the_groups_it_names(site: Site) -> None:
     row = site.serve("it", echo(), access=["editors", "authors"])
     assert row.access == "groups"
-    assert set(row.groups.values_list("name", flat=True)) == {"editors", "authors"}
+    assert set(row.grants.values_list("group__name", flat=True)) == {"editors", "authors"}
     assert Group.objects.count() == 2
 
 
@@ -103,18 +106,18 @@ def test_sync_survives_a_path_that_somebody_took(site: Site) -> None:
 
 def test_disabled_deployment_is_not_served(site: Site) -> None:
     row = site.serve("it", echo())
-    deployments.switch(row, on=False)
+    deployments.switch(row, on=False, by="a test")
     assert {site.post(f"/it/{door}", BODY).status_code for door in DOORS} == {404}
     assert {site.get(f"/it/{name}").status_code for name in SCHEMAS} == {404}
     assert site.get("/deployments/").json() == []
-    deployments.switch(row, on=True)
+    deployments.switch(row, on=True, by="a test")
     assert {site.post(f"/it/{door}", BODY).status_code for door in DOORS} == {200}
 
 
 @pytest.mark.parametrize("endpoint", [*DOORS, *SCHEMAS])
 def test_switched_off_endpoint_is_not_served_and_others_are(site: Site, endpoint: str) -> None:
     row = site.serve("it", echo())
-    deployments.switch(row, on=False, endpoint=endpoint)
+    deployments.switch(row, on=False, endpoints=[endpoint], by="a test")
     method = "POST" if endpoint in DOORS else "GET"
     body = BODY if method == "POST" else None
     off = site.request(method, f"/it/{endpoint}", json=body)
@@ -123,7 +126,7 @@ def test_switched_off_endpoint_is_not_served_and_others_are(site: Site, endpoint
     assert site.request(method, f"/it/c/N4XyA/{endpoint}", json=body).status_code == 404
     others = [door for door in DOORS if door != endpoint]
     assert {site.post(f"/it/{door}", BODY).status_code for door in others} == {200}
-    deployments.switch(row, on=True, endpoint=endpoint)
+    deployments.switch(row, on=True, endpoints=[endpoint], by="a test")
     assert site.request(method, f"/it/{endpoint}", json=body).status_code == 200
 
 
@@ -180,6 +183,19 @@ def test_list_says_what_a_client_needs(site: Site) -> None:
 # What a row may hold
 
 
+def row_with(site: Site, values: dict[str, Any]) -> Deployment | DeploymentVersion:
+    """
+    The deployment, or its version where that is what has these fields, changed and not saved.
+    """
+    deployment = site.serve("it", echo())
+    row: Any = deployment
+    if set(values) <= {*DeploymentVersion.CONTENT}:
+        row = deployment.version
+    for name, value in values.items():
+        setattr(row, name, value)
+    return row  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [
@@ -192,7 +208,10 @@ def test_list_says_what_a_client_needs(site: Site) -> None:
         ({"endpoints": "invoke"}, "endpoints"),
         ({"config_keys": "tags"}, "config_keys"),
         ({"config_keys": [1]}, "config_keys"),
-        ({"access": "everybody"}, "access"),
+        ({"locked": "mood"}, "locked"),
+        ({"max_concurrent_runs": 0}, "max_concurrent_runs"),
+        ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"max_recursion": 1_001}, "max_recursion"),
         ({"validation": "loose"}, "validation"),
         ({"max_batch_size": 0}, "max_batch_size"),
         ({"max_batch_size": 10_001}, "max_batch_size"),
@@ -201,9 +220,7 @@ def test_list_says_what_a_client_needs(site: Site) -> None:
     ],
 )
 def test_bad_values_are_refused(site: Site, values: dict[str, Any], field: str) -> None:
-    row = site.serve("it", echo())
-    for name, value in values.items():
-        setattr(row, name, value)
+    row = row_with(site, values)
     with pytest.raises(ValidationError) as caught:
         row.full_clean()
     assert field in caught.value.message_dict
@@ -221,11 +238,8 @@ def test_bad_values_are_refused(site: Site, values: dict[str, Any], field: str) 
     ],
 )
 def test_values_that_cannot_be_served_are_refused(site: Site, values: dict[str, Any]) -> None:
-    row = site.serve("it", echo())
-    for name, value in values.items():
-        setattr(row, name, value)
     with pytest.raises(ValidationError):
-        row.full_clean()
+        row_with(site, values).full_clean()
 
 
 def test_all_endpoints_may_be_on(site: Site) -> None:

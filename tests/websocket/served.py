@@ -73,6 +73,23 @@ register("hidden", counter, access="authenticated", listed=False, input_type=dic
 register("closable", counter, access="public", input_type=dict[str, Any])
 register("switchable", counter, access="public", input_type=dict[str, Any])
 register("gush", RunnableLambda(gush), access="public", input_type=dict[str, Any])
+for method in ("invoke", "batch", "stream", "stream_log", "stream_events"):
+    register(
+        f"two_a_minute_{method}",
+        counter,
+        access="public",
+        input_type=dict[str, Any],
+        anonymous_requests_per_minute=2,
+    )
+register("two_a_day", counter, access="public", input_type=dict[str, Any], daily_quota=2)
+register(
+    "one_at_a_time",
+    counter,
+    access="public",
+    input_type=dict[str, Any],
+    max_concurrent_runs=1,
+    max_queued_runs=1,
+)
 register(
     "breakable",
     counter,

@@ -1,6 +1,7 @@
 """
-manage.py langserve sync | list | check | invoke | enable | disable | versions | rollback |
-canary | maintenance | token create | token revoke
+manage.py langserve sync | list | check | invoke | enable | disable | versions | rollback
+    | canary | maintenance | token create | token revoke
+    | history prune | history export | history delete
 
 `--json` prints one object per line. Exit codes: 0 done, 1 failed, 2 wrong usage,
 3 unhealthy (`check`).
@@ -9,7 +10,6 @@ canary | maintenance | token create | token revoke
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import secrets
 import sys
@@ -24,11 +24,11 @@ from django.contrib.auth import get_user_model
 from django.core.handlers.asgi import ASGIRequest
 from django.core.management.base import BaseCommand, CommandError
 
-from runnables import audit, deployments, problems, runtime, snapshot
-from runnables.exceptions import PublicError, ServingError
+from runnables import audit, deployments, health, problems, runtime, snapshot
+from runnables.exceptions import ServingError
 from runnables.identity import CallerRequest
 from runnables.invocation import prepare
-from runnables.management import rollout
+from runnables.management import history, rollout
 from runnables.models import ApiToken, Deployment
 from runnables.paths import normalize
 from runnables.payload import BadPayload, parse
@@ -75,6 +75,7 @@ class Command(BaseCommand):
             switch.add_argument("--reason", default="", help="why, for staff")
         rollout.add_arguments(command, self.say)
         self._add_token_commands(commands)
+        history.add_arguments(commands, self)
 
     def _add_token_commands(self, commands: Any) -> None:
         token = commands.add_parser("token", help="create or revoke API tokens")
@@ -117,15 +118,15 @@ class Command(BaseCommand):
             self.stdout.write(f"nothing to do: {len(default_registry)} registered, all deployed")
 
     def show_all(self, *, as_json: bool, **_: Any) -> None:
-        rows = list(Deployment.objects.prefetch_related("grants__group"))
+        rows = list(Deployment.objects.prefetch_related("grants__group", "grants__user"))
         for row in rows:
             state = "on" if row.is_enabled else "off"
             if row.name not in default_registry:
                 state = "code gone"
             access = row.access
             if access == "groups":
-                named = [grant.named for grant in row.grants.all() if grant.run]
-                access = ", ".join(sorted(named))
+                whom = [str(grant.group or grant.user) for grant in row.grants.all() if grant.run]
+                access = f"groups {', '.join(sorted(whom))}"
             self.say(
                 f"/{row.path:<24} {row.name:<24} {state:<10} {access}",
                 as_json,
@@ -166,6 +167,7 @@ class Command(BaseCommand):
                 text, fields = asyncio.run(_live_check(deployment, value))
         except Exception as error:  # noqa: BLE001 - whatever a runnable raises is the finding
             reason = _reason(error)
+            self._note(deployment, live, passed=False, text=reason)
             self.say(
                 f"FAIL /{deployment.path}: {reason}",
                 as_json,
@@ -174,6 +176,7 @@ class Command(BaseCommand):
                 error=reason,
             )
             return False
+        self._note(deployment, live, passed=True, text=text)
         self.say(
             f"ok   /{deployment.path}: {text}",
             as_json,
@@ -182,6 +185,14 @@ class Command(BaseCommand):
             **fields,
         )
         return True
+
+    def _note(self, deployment: ServedDeployment, live: bool, *, passed: bool, text: str) -> None:
+        """
+        Keep what a live check found, where the admin shows it.
+        """
+        if live and deployment.pk is not None:
+            row = Deployment.objects.get(pk=deployment.pk)
+            health.note_check(row, passed=passed, text=text)
 
     def invoke(self, *, path: str, stream: bool, as_json: bool, **options: Any) -> None:
         snapshot.refresh()
@@ -266,26 +277,12 @@ def _reason(error: Exception) -> str:
     return str(problem.detail) if isinstance(problem.detail, str) else problem.message
 
 
-async def _ask_health(deployment: ServedDeployment) -> None:
-    """
-    Call the registered health check; it says no by raising or by returning False.
-    """
-    ask = deployment.options.health_check
-    if ask is None:
-        return
-    answer = ask()
-    if inspect.isawaitable(answer):
-        answer = await answer
-    if answer is False:
-        raise PublicError("the health check of this deployment says no", status=503)
-
-
 async def _live_check(deployment: ServedDeployment, value: Any) -> tuple[str, dict[str, Any]]:
     """
     Stream it once: how many chunks came, and when the first.
     """
     use_pool_of_ours()
-    await _ask_health(deployment)
+    await health.ask(deployment)
     call = await prepare(deployment, "stream", {"input": value}, caller=_operator(), hash_config={})
     started = time.monotonic()
     times: list[float] = []
