@@ -372,7 +372,7 @@ class JsonField(forms.CharField):
         try:
             return _Parsed(parse(text.encode()))
         except BadPayload as error:
-            raise forms.ValidationError(error.message, code="invalid") from None
+            raise forms.ValidationError(error.message) from None
 
 
 class JsonBox(JsonField):

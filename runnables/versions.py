@@ -154,7 +154,7 @@ def _misfits(served: Served, defaults: Mapping[str, Any]) -> list[dict[str, Any]
 
 def _of_default(loc: Sequence[Any], msg: str) -> ValidationError:
     params = {"where": ".".join(map(str, loc)), "problem": msg, "loc": list(loc)}
-    return ValidationError("%(where)s: %(problem)s", code="misfit", params=params)
+    return ValidationError("%(where)s: %(problem)s", params=params)
 
 
 def build(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
@@ -311,7 +312,10 @@ def finished(row: Deployment, canary: Canary, **values: Any) -> Finished:
         "endpoint": "invoke",
         "outcome": "done",
         "run_id": uuid4(),
-        "milliseconds": 100.0,
+        "seconds": 0.1,
+        "first_chunk": None,
+        "error": "",
+        "at": time.time(),
     }
     return Finished(**{**call, **values})
 
@@ -379,7 +383,7 @@ def test_figures_are_exact_across_concurrent_flushes(row: Deployment) -> None:
     def count_and_flush() -> None:
         for number in range(40):
             outcome = "failed" if number % 4 == 0 else "done"
-            figures.count(finished(row, canary, outcome=outcome, first_chunk=10.0))
+            figures.count(finished(row, canary, outcome=outcome, first_chunk=0.01))
             if number % 5 == 0:
                 figures.flush()
         figures.flush()
@@ -421,7 +425,7 @@ def test_comparison_begins_with_the_trial(row: Deployment) -> None:
 def test_percentiles_of_a_comparison_are_close(row: Deployment) -> None:
     canary = tried(row)
     for milliseconds in range(1, 1001):
-        figures.count(finished(row, canary, milliseconds=float(milliseconds)))
+        figures.count(finished(row, canary, seconds=milliseconds / 1000))
     figures.flush()
     side = trials.compare(canary).canary
     for share in (0.5, 0.95):
