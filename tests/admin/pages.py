@@ -7,12 +7,25 @@ from __future__ import annotations
 from html import unescape
 from typing import Any
 
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
 from runnables.models import Deployment, DeploymentVersion
+from tests.conftest import Site
 
 CONTENT = DeploymentVersion.CONTENT
+
+
+def staff(site: Site, name: str, *permissions: str) -> Client:
+    """
+    Somebody of the staff with these permissions and no others.
+    """
+    user = site.user(name, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 def url(row: Deployment, name: str, *further: Any) -> str:

@@ -14,8 +14,7 @@ from django.test import Client
 from runnables import versions
 from runnables.models import AuditEntry, Canary, Deployment, DeploymentVersion
 from runnables.registry import default_registry
-from tests.admin.conftest import staff
-from tests.admin.pages import confirm, edit, field, form_of, text_of, url
+from tests.admin.pages import confirm, edit, field, form_of, staff, text_of, url
 from tests.configured import HOSTILE, broken, settings, spoken
 from tests.conftest import Site
 from tests.fakes import echo
@@ -27,6 +26,14 @@ NEW_SECRET = "sk-swordfish-2"
 @pytest.fixture
 def row(site: Site) -> Deployment:
     return site.serve("it", settings())
+
+
+@pytest.fixture
+def viewer(site: Site) -> Client:
+    """
+    Staff who may look at deployments and change nothing.
+    """
+    return staff(site, "viewer", "view_deployment")
 
 
 def saved(client: Client, row: Deployment, **values: Any) -> DeploymentVersion:

@@ -13,8 +13,7 @@ from django.test import Client
 
 from runnables import versions
 from runnables.models import Deployment, DeploymentVersion
-from tests.admin.conftest import staff
-from tests.admin.pages import text_of, url
+from tests.admin.pages import staff, text_of, url
 from tests.configured import settings
 from tests.conftest import Site
 
