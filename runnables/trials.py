@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.core.exceptions import ValidationError
 from django.core.mail import mail_admins
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Fewer calls than this in an arm say little.
 ENOUGH = 50
+# A version that is saved for a trial is tried at once.
+SAVED_FOR_IT = timedelta(minutes=1)
 
 
 class NoCanary(Exception):
@@ -169,6 +172,22 @@ def judge(deployments: Iterable[int]) -> None:
             continue
         if side.error_percent > (canary.stop_error_percent or 0):
             _stop_failing(canary, side)
+
+
+def only_tried(deployment: Deployment) -> set[int]:
+    """
+    Keys of the versions that were saved for a trial and have never answered everybody: what
+    came after them was not made from them.
+    """
+    rows = Canary.objects.filter(deployment=deployment).values_list(
+        "version", "outcome", "started_at", "version__created_at"
+    )
+    promoted = {version for version, outcome, *_ in rows if outcome == Canary.Outcome.PROMOTED}
+    # One that is tried later on, instead, had answered everybody before.
+    saved_for_it = {
+        version for version, _, started, created in rows if started - created < SAVED_FOR_IT
+    }
+    return saved_for_it - promoted - {deployment.version_id}
 
 
 def running_now(deployment: Deployment) -> QuerySet[Canary]:

@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
 
@@ -22,7 +22,7 @@ from runnables.admin.configuration_form import ConfigurationForm, RawForm
 from runnables.admin.drafts import Draft
 from runnables.admin.pages import Page
 from runnables.merging import collisions, merged
-from runnables.models import Canary, DeploymentVersion
+from runnables.models import DeploymentVersion
 from runnables.versions import Outdated, differences
 
 
@@ -123,13 +123,8 @@ def _saved_since(page: Page, number: int) -> QuerySet[DeploymentVersion]:
     """
     The versions that have answered everybody since this one: not those tried on some alone.
     """
-    trials_of_it = Canary.objects.filter(deployment=page.deployment)
-    promoted = trials_of_it.filter(outcome=Canary.Outcome.PROMOTED).values("version")
-    was_current = (
-        Q(pk=page.current.pk) | Q(pk__in=promoted) | ~Q(pk__in=trials_of_it.values("version"))
-    )
-    since = page.deployment.versions.filter(was_current, number__gt=number)
-    return since.select_related("created_by")
+    since = page.deployment.versions.filter(number__gt=number).select_related("created_by")
+    return since.exclude(pk__in=trials.only_tried(page.deployment))
 
 
 def _resolve(page: Page, draft: Draft, base: Mapping[str, Any]) -> HttpResponse:

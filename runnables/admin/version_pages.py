@@ -10,9 +10,9 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
-from runnables import versions
+from runnables import trials, versions
 from runnables.admin.pages import Page
-from runnables.admin.version_rows import rows_of
+from runnables.admin.version_rows import one_before, rows_of
 from runnables.masking import masked
 from runnables.models import DeploymentVersion
 from runnables.schema_forms import json_text
@@ -34,7 +34,7 @@ def all_versions(page: Page) -> HttpResponse:
 
 def one_version(page: Page, number: int) -> HttpResponse:
     version = page.version(number)
-    before = page.deployment.versions.filter(number__lt=number).first()
+    before = one_before(page.deployment, version, trials.only_tried(page.deployment))
     return page.show(
         "version.html",
         _("Version %(number)d of %(name)s") % {"number": number, "name": page.deployment},

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from runnables import trials
@@ -33,20 +33,40 @@ class VersionRow:
 
 def rows_of(deployment: Deployment, shown: Sequence[DeploymentVersion]) -> list[VersionRow]:
     """
-    Versions, newest first and one after the other, each with what it changed; two queries.
+    Versions, newest first and one after the other, each with what it changed; three queries.
     """
     if not shown:
         return []
-    older = deployment.versions.filter(number__lt=shown[-1].number).first()
     canary = trials.running_now(deployment).first()
     tried = canary.version_id if canary else None
-    before = [*shown[1:], older]
+    only_tried = trials.only_tried(deployment)
+    older = one_before(deployment, shown[-1], only_tried)
+    known = [*shown, *([older] if older else [])]
     return [
         VersionRow(
             version=one,
-            changes=differences(previous.content, one.content) if previous else None,
+            changes=_changes(one, known[place + 1 :], only_tried),
             is_current=one.pk == deployment.version_id,
             is_canary=one.pk == tried,
         )
-        for one, previous in zip(shown, before, strict=True)
+        for place, one in enumerate(shown)
     ]
+
+
+def one_before(
+    deployment: Deployment, version: DeploymentVersion, only_tried: Collection[int]
+) -> DeploymentVersion | None:
+    """
+    The version that answered everybody before this one was made.
+    """
+    older = deployment.versions.filter(number__lt=version.number)
+    return older.exclude(pk__in=only_tried).first()
+
+
+def _changes(
+    version: DeploymentVersion, older: Iterable[DeploymentVersion], only_tried: Collection[int]
+) -> list[Difference] | None:
+    for before in older:
+        if before.pk not in only_tried:
+            return differences(before.content, version.content)
+    return None

@@ -36,12 +36,10 @@ class Rollout:
         row = deployment_at(path)
         found = list(row.versions.select_related("created_by"))
         tried = trials.running_now(row).values_list("version", flat=True).first()
-        for version, before in zip(found, [*found[1:], None], strict=True):
-            changes = (
-                [str(one) for one in versions.differences(before.content, version.content)]
-                if before
-                else []
-            )
+        only_tried = trials.only_tried(row)
+        for place, version in enumerate(found):
+            before = next((one for one in found[place + 1 :] if one.pk not in only_tried), version)
+            changes = list(map(str, versions.differences(before.content, version.content)))
             state = "current" if version.pk == row.version_id else ""
             state = "canary" if version.pk == tried else state
             who = str(version.created_by or "")
@@ -262,8 +260,7 @@ def _one_before(row: Deployment, current: DeploymentVersion) -> DeploymentVersio
     What was served before: a copy counts as what it is a copy of, so that rolling back
     twice goes two steps back. Versions that were only tried do not count.
     """
-    tried = Canary.objects.filter(deployment=row).exclude(outcome=Canary.Outcome.PROMOTED)
-    served = row.versions.exclude(pk__in=tried.values("version"))
+    served = row.versions.exclude(pk__in=trials.only_tried(row))
     before = served.filter(number__lt=current.copy_of or current.number).first()
     if before is None:
         raise CommandError(f"/{row.path} has no version before {current.number}")

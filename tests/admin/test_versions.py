@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.template.loader import render_to_string
 from django.test import Client
 
-from runnables import versions
+from runnables import trials, versions
 from runnables.models import Deployment, DeploymentVersion
 from tests.admin.pages import staff, text_of, url
 from tests.configured import settings
@@ -71,6 +71,20 @@ def test_one_version_is_compared_with_the_one_before_and_the_current(
         "defaults.configurable.tries: 5 → 4"
     ]
     assert "POST /it/invoke?version=2" in text_of(page)
+
+
+def test_version_is_compared_with_what_it_was_made_from_not_with_one_that_was_only_tried(
+    row: Deployment, root: Client
+) -> None:
+    content = {**row.version.content, "locked": ["tried"]}  # type: ignore[union-attr]
+    made = versions.save_version(row, content, by="a", based_on=1, make_current=False)
+    trials.start(row, made, percent=5, by="a")
+    save(row, tries=4)
+    rows = {one.version.number: one for one in root.get(url(row, "versions")).context["rows"]}
+    assert [str(one) for one in rows[2].changes] == ["locked: set to tried"]
+    assert [str(one) for one in rows[3].changes] == ["defaults.configurable.tries: set to 4"]
+    page = root.get(url(row, "version", 3))
+    assert page.context["before"].number == 1
 
 
 @pytest.mark.parametrize("number", [0, 7])

@@ -218,6 +218,22 @@ def test_trial_is_not_ended_in_the_name_of_another(row: Deployment) -> None:
     assert second.outcome == "running"
 
 
+def test_version_counts_as_only_tried_until_it_answered_everybody(row: Deployment) -> None:
+    first = row.version
+    assert first is not None
+    DeploymentVersion.objects.filter(pk=first.pk).update(
+        created_at=timezone.now() - timedelta(days=1)
+    )
+    canary = tried(row)
+    assert trials.only_tried(row) == {canary.version_id}
+    trials.promote(row, by="a")
+    assert trials.only_tried(row) == set()
+    # The first one has answered everybody, however often it is tried now.
+    trials.start(row, first, percent=5, by="a")
+    trials.stop(row, by="a")
+    assert trials.only_tried(row) == set()
+
+
 # Stopping by itself
 
 
