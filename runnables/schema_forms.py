@@ -372,7 +372,9 @@ class JsonField(forms.CharField):
         try:
             return _Parsed(parse(text.encode()))
         except BadPayload as error:
-            raise forms.ValidationError(error.message) from None
+            # It speaks of a request's body.
+            text = error.message.replace("The body", _("This"), 1)
+            raise forms.ValidationError(text) from None
 
 
 class JsonBox(JsonField):

@@ -503,6 +503,16 @@ PAGES = [
 LOOK = {"configuration", "versions", "version", "canary"}
 
 
+def test_viewer_is_told_that_a_secret_is_set_and_nothing_of_it(
+    site: Site, row: Deployment, viewer: Client
+) -> None:
+    set_defaults(site, api_key=SECRET)
+    for query in ("", "?mode=raw"):
+        page = viewer.get(url(row, "configuration") + query).content.decode()
+        assert SECRET not in page
+        assert 'type="password"' not in page
+
+
 @pytest.mark.parametrize(("name", "further"), PAGES)
 def test_viewer_looks_and_changes_nothing(
     row: Deployment, viewer: Client, name: str, further: Any

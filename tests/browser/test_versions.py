@@ -189,7 +189,7 @@ def test_secret_is_in_the_source_of_no_page(root: Staff, live: LiveSite) -> None
     root.save()
     assert answer(live)["api_key"] == SECRET
     root.open("configuration/")
-    assert "set · enter another" in root.text()
+    assert "set · enter another to change it" in root.text()
     root.enter("template", "After the secret")
     root.press("Show the difference")
     root.press("Back to the form", "link")
@@ -244,7 +244,7 @@ def test_pages_work_without_javascript(
     page.fill("#id_username", "root")
     page.fill("#id_password", PASSWORD)
     page.press("#id_password", "Enter")
-    page.get_by_label("Tries").fill("8")
+    page.get_by_role("spinbutton", name="Tries").fill("8")
     page.get_by_role("button", name="Show the difference").click()
     page.get_by_role("button", name="Save for everybody now").click()
     assert "was saved" in page.content()
