@@ -6,6 +6,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import django
 import environ
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
@@ -63,6 +64,32 @@ def channel_layers() -> dict[str, dict[str, object]]:
     return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 
+def mail() -> dict[str, object]:
+    """
+    The settings that EMAIL_URL stands for, as this version of Django spells them.
+    """
+    # Whoever tries the site out finds the mails where the log is.
+    at_hand = "consolemail://" if DEBUG or DEMO else "smtp://localhost:25"
+    config: dict[str, object] = env.email_url("EMAIL_URL", at_hand)
+    if django.VERSION < (6, 1):
+        return config
+    options = {
+        name: config[f"EMAIL_{key}"]
+        for name, key in MAIL_OPTIONS.items()
+        if config.get(f"EMAIL_{key}")
+    }
+    return {"MAILERS": {"default": {"BACKEND": config["EMAIL_BACKEND"], "OPTIONS": options}}}
+
+
+MAIL_OPTIONS = {
+    "host": "HOST",
+    "port": "PORT",
+    "username": "HOST_USER",
+    "password": "HOST_PASSWORD",
+    "use_tls": "USE_TLS",
+    "use_ssl": "USE_SSL",
+    "file_path": "FILE_PATH",
+}
 DEBUG = env.bool("DEBUG", False)
 DEMO = env.bool("DEMO", False)
 HTTPS = env.bool("HTTPS", False)
@@ -124,7 +151,8 @@ CACHES = caches()
 CHANNEL_LAYERS = channel_layers()
 
 SESSION_ENGINE = "runnables.sessions"
-LOGIN_URL = "admin:login"
+LOGIN_URL = LOGOUT_REDIRECT_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "langserve:tokens"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -166,6 +194,9 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 MIGRATION_MODULES = {"knox": None}
 KNOX_TOKEN_MODEL = "langserve.ApiToken"  # noqa: S105 - a model, not a secret
 REST_KNOX = {"TOKEN_TTL": timedelta(days=365), "AUTH_HEADER_PREFIX": "Bearer"}
+
+globals().update(mail())
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", "webmaster@localhost")
 
 LANGSERVE = {
     "MODULES": env.list("RUNNABLES_MODULES", default=[]),

@@ -6,6 +6,7 @@ admin.autodiscover()
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("accounts/", include("runnables.account_urls")),
     path("", include("runnables.urls")),
 ]
 

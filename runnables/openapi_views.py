@@ -16,13 +16,8 @@ from rest_framework.request import Request
 
 from runnables import openapi
 from runnables.openapi_shared import csrf_header
+from runnables.pages import page
 from runnables.views import JSON, AsyncView
-
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
 
 
 class OpenApiView(AsyncView):
@@ -42,6 +37,7 @@ class OpenApiView(AsyncView):
         return response
 
 
+@page
 @require_safe
 @ensure_csrf_cookie
 def docs(request: HttpRequest) -> HttpResponse:
@@ -55,6 +51,4 @@ def docs(request: HttpRequest) -> HttpResponse:
         # Where the cookie is kept from scripts.
         "csrfToken": get_token(request),
     }
-    response = render(request, "runnables/docs.html", {"boot": boot})
-    response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    return response
+    return render(request, "runnables/docs.html", {"boot": boot})

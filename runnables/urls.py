@@ -6,7 +6,7 @@ that run Django's handler. `runnables.handler` does not ask it.
 from django.urls import path, re_path
 from django.urls.resolvers import URLPattern
 
-from runnables import openapi_views, views
+from runnables import openapi_views, token_views, views
 from runnables.views import VIEWS, DeploymentView
 
 app_name = "langserve"
@@ -36,6 +36,8 @@ def _patterns(endpoint: str, view: type[DeploymentView]) -> list[URLPattern]:
 
 urlpatterns = [
     path("deployments/", views.DeploymentListView.as_view(), name="deployments"),
+    path("tokens/", token_views.tokens, name="tokens"),
+    path("tokens/<public_id>/revoke/", token_views.revoke, name="revoke_token"),
     re_path(r"^openapi\.json/?$", openapi_views.OpenApiView.as_view(), name="openapi"),
     re_path(r"^docs/?$", openapi_views.docs, name="docs"),
     *(pattern for endpoint, view in VIEWS.items() for pattern in _patterns(endpoint, view)),

@@ -17,11 +17,12 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from django.urls import get_script_prefix
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
 from langchain_core.runnables import RunnableConfig
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from runnables import access, database, problems, running, runtime, snapshot
+from runnables import access, database, pages, problems, running, runtime, snapshot
 from runnables.bodies import batch_body, empty_batch_body, invoke_body
 from runnables.conf import conf
 from runnables.connection import read_payload
@@ -272,15 +273,32 @@ def allowed_methods(methods: Iterable[str]) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """
-    Django's own CSRF failures, in the site's one error body.
+    Django's own CSRF failures: a page for who sent a form, else the site's one error body.
     """
+    if pages.is_wanted(request):
+        return pages.refusal(
+            request,
+            title=_("This form is out of date"),
+            text=_(
+                "You have signed in or out since it was opened, or your browser keeps no "
+                "cookies. Go back, reload the page and send it again."
+            ),
+            status=403,
+        )
     return problems.response(CsrfFailed(f"CSRF check failed: {reason}"))
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """
-    Anything that no route knows, in the site's one error body.
+    Anything that no route knows: a page for who followed a link, else the one error body.
     """
+    if pages.is_wanted(request):
+        return pages.refusal(
+            request,
+            title=_("There is nothing here"),
+            text=_("The address may be wrong, or what was here is gone."),
+            status=404,
+        )
     return problems.response(UnknownEndpoint())
 
 

@@ -124,7 +124,8 @@ class Site:
 @pytest.fixture
 def site(transactional_db: None, settings: Any) -> Iterator[Site]:
     # The thread that follows other processes would read tables while they are emptied.
-    settings.LANGSERVE = {**settings.LANGSERVE, "POLL_SECONDS": 0}
+    # Nor may a busy host turn a failure at once into a stream that has begun.
+    settings.LANGSERVE = {**settings.LANGSERVE, "POLL_SECONDS": 0, "FIRST_CHUNK_SECONDS": 0.5}
     registered = list(default_registry)
     default_registry.clear()
     snapshot.forget()

@@ -310,7 +310,7 @@ def test_token_is_shown_once_and_works(site: Site) -> None:
 def test_token_in_json_is_one_line(site: Site) -> None:
     site.user("alice")
     [row] = run_json("token", "create", "alice")
-    assert set(row) == {"username", "token"}
+    assert set(row) == {"username", "token", "name", "scopes", "expires"}
 
 
 def test_token_for_nobody_is_refused(site: Site) -> None:

@@ -1,7 +1,8 @@
 """
 manage.py langserve sync | list | check | invoke | enable | disable | versions | rollback
-    | canary | maintenance | token create | token revoke
-    | history prune | history export | history delete
+    | canary | maintenance
+     | token create | token list | token revoke
+     | history prune | history export | history delete
 
 `--json` prints one object per line. Exit codes: 0 done, 1 failed, 2 wrong usage,
 3 unhealthy (`check`).
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import sys
 import time
 from argparse import ArgumentParser
@@ -20,7 +20,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.handlers.asgi import ASGIRequest
 from django.core.management.base import BaseCommand, CommandError
 
@@ -28,8 +27,8 @@ from runnables import audit, deployments, health, problems, runtime, snapshot
 from runnables.exceptions import ServingError
 from runnables.identity import CallerRequest
 from runnables.invocation import prepare
-from runnables.management import history, rollout
-from runnables.models import ApiToken, Deployment
+from runnables.management import history, rollout, tokens
+from runnables.models import Deployment
 from runnables.paths import normalize
 from runnables.payload import BadPayload, parse
 from runnables.pool import use_pool_of_ours
@@ -74,29 +73,8 @@ class Command(BaseCommand):
             switch.add_argument("--endpoint", choices=ENDPOINTS)
             switch.add_argument("--reason", default="", help="why, for staff")
         rollout.add_arguments(command, self.say)
-        self._add_token_commands(commands)
+        tokens.add_arguments(commands, self)
         history.add_arguments(commands, self)
-
-    def _add_token_commands(self, commands: Any) -> None:
-        token = commands.add_parser("token", help="create or revoke API tokens")
-        actions = token.add_subparsers(dest="token_action", required=True)
-        create = actions.add_parser("create", help="a new token, shown once")
-        create.add_argument("username", metavar="USERNAME")
-        create.add_argument(
-            "--create-user", action="store_true", help="make the user if there is none"
-        )
-        create.add_argument("--name", default="", help="what it is for")
-        create.set_defaults(handler=self.create_token)
-        revoke = actions.add_parser("revoke", help="end a token at once")
-        revoke.add_argument(
-            "token", metavar="TOKEN", help="the token itself, or all those of --user", nargs="?"
-        )
-        revoke.add_argument("--user", help="revoke all tokens of this user")
-        revoke.set_defaults(handler=self.revoke_token)
-        for sub in (create, revoke):
-            sub.add_argument(
-                "--json", action="store_true", dest="as_json", help="one JSON object per line"
-            )
 
     def handle(self, *args: Any, handler: Callable[..., None], **options: Any) -> None:
         handler(**options)
@@ -232,38 +210,6 @@ class Command(BaseCommand):
         what = f"{endpoint} of /{row.path}" if endpoint else f"/{row.path}"
         state = "on" if on else "off"
         self.say(f"{what} is {state}", as_json, path=f"/{row.path}", endpoint=endpoint, state=state)
-
-    def create_token(
-        self, *, username: str, create_user: bool, name: str, as_json: bool, **_: Any
-    ) -> None:
-        users = get_user_model().objects
-        user = users.filter(**{get_user_model().USERNAME_FIELD: username}).first()
-        if user is None and not create_user:
-            raise CommandError(f"there is no user {username!r}; add --create-user to make one")
-        if user is None:
-            user = users.create_user(username, password=secrets.token_urlsafe(24))
-        _, token = ApiToken.objects.create(user, name=name)
-        self.say(
-            f"{token}\nIt is shown only now. Send it as: Authorization: Bearer <token>",
-            as_json,
-            username=username,
-            token=token,
-        )
-
-    def revoke_token(self, *, token: str | None, user: str | None, as_json: bool, **_: Any) -> None:
-        from knox.crypto import hash_token  # noqa: PLC0415 - it reads settings when imported
-
-        if bool(token) == bool(user):
-            raise CommandError("give either a token or --user")
-        tokens = ApiToken.objects.all()
-        if token:
-            tokens = tokens.filter(digest=hash_token(token))
-        else:
-            tokens = tokens.filter(**{f"user__{get_user_model().USERNAME_FIELD}": user})
-        count, _ = tokens.delete()
-        if not count:
-            raise CommandError("there is no such token")
-        self.say(f"revoked {count}", as_json, revoked=count)
 
 
 def _reason(error: Exception) -> str:
