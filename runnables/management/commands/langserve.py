@@ -1,6 +1,6 @@
 """
 manage.py langserve sync | list | check | invoke | enable | disable | versions | rollback
-    | canary | maintenance
+     | canary | maintenance
      | token create | token list | token revoke
      | history prune | history export | history delete
 
