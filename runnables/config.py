@@ -135,7 +135,7 @@ def _accept_one(
     accepted = schemas.accept_config(kept) if kept else {}
     if extra:
         accepted["configurable"] = {**extra, **accepted.get("configurable", {})}
-    _check_bounds(accepted, max_recursion)
+    check_bounds(accepted, max_recursion)
     return accepted
 
 
@@ -189,7 +189,7 @@ def _says_something(key: str, value: Any) -> bool:
     return value not in (None, [], {}, "")
 
 
-def _check_bounds(config: Mapping[str, Any], max_recursion: int) -> None:
+def check_bounds(config: Mapping[str, Any], max_recursion: int) -> None:
     tags = config.get("tags") or ()
     if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in tags):
         _out_of_bounds("tags", f"at most {MAX_TAGS} tags of {MAX_TAG_LENGTH} characters")

@@ -380,14 +380,17 @@ def _is_positive(value: Any, kinds: Any) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool) and value > 0
 
 
+# Keys of RunnableConfig that callers may send.
+CONFIG_KEYS = tuple(sorted(set(RunnableConfig.__annotations__) - {"run_name", "callbacks"}))
+
+
 def check_config_keys(keys: Sequence[str]) -> None:
     """
     Raise BadOption unless these are keys of RunnableConfig that callers may send.
     """
-    known = set(RunnableConfig.__annotations__) - {"run_name", "callbacks"}
-    if isinstance(keys, str) or (unknown := sorted(set(keys) - known)):
+    if isinstance(keys, str) or (unknown := sorted(set(keys) - set(CONFIG_KEYS))):
         bad = keys if isinstance(keys, str) else ", ".join(unknown)
-        raise BadOption(f"config_keys is a list out of {', '.join(sorted(known))}; got {bad}")
+        raise BadOption(f"config_keys is a list out of {', '.join(CONFIG_KEYS)}; got {bad}")
 
 
 def _one_of(option: str, value: Any, allowed: Sequence[str]) -> None:

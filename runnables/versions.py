@@ -4,7 +4,8 @@ Versions of a deployment: append-only, each change a new one with who, when, why
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,14 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from runnables import audit
-from runnables.config import looks_like_credential
+from runnables.config import MAX_RECURSION, check_bounds, looks_like_credential
 from runnables.deployments import announce_change
-from runnables.exceptions import InvalidInput
+from runnables.exceptions import InvalidInput, Unavailable
+from runnables.masking import holds_secret
 from runnables.models import Deployment, DeploymentVersion
 from runnables.registry import default_registry
-from runnables.served import ServedDeployment, row_values
+from runnables.schemas import DEFAULT_KEYS
+from runnables.served import Served, ServedDeployment, row_values
 
 HIDDEN = "••••••"
 
@@ -120,49 +123,72 @@ def check_content(deployment: Deployment, content: Mapping[str, Any]) -> None:
     """
     Have the runnable's own model check the defaults; raises ValidationError that says what
     is wrong with them. A runnable that is not there, or does not build, checks nothing.
+
+    An error of a default has its place as `loc` among its `params`.
     """
-    defaults = content["defaults"]
-    if not isinstance(defaults, dict):
+    if not isinstance(content["defaults"], dict):
         raise ValidationError({"defaults": _("Defaults are a config: an object.")})
-    served = built(deployment, content)
-    if served is None:
-        return
+    not_content = [f.name for f in DeploymentVersion._meta.fields if f.name not in content]
+    DeploymentVersion(**content).clean_fields(exclude=not_content)
+    wrong: list[dict[str, Any]] = [
+        {"loc": [name], "msg": _("a version has no default for this")}
+        for name in content["defaults"]
+        if name not in DEFAULT_KEYS
+    ]
+    served, _why = build(deployment, content)
+    if served:
+        wrong += _misfits(served, content["defaults"])
+    if wrong:
+        raise ValidationError({"defaults": [_of_default(**one) for one in wrong]})
+
+
+def _misfits(served: Served, defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
     try:
         served.schemas.check_defaults(defaults)
+        check_bounds(defaults, MAX_RECURSION)
     except InvalidInput as error:
-        problems: Any = error.detail
-        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems]
-        raise ValidationError({"defaults": lines}) from None
+        detail: Any = error.detail
+        return [{"loc": one["loc"], "msg": one["msg"]} for one in detail]
+    return []
 
 
-def built(deployment: Deployment, content: Mapping[str, Any]) -> Any:
+def _of_default(loc: Sequence[Any], msg: str) -> ValidationError:
+    params = {"where": ".".join(map(str, loc)), "problem": msg, "loc": list(loc)}
+    return ValidationError("%(where)s: %(problem)s", params=params)
+
+
+def build(
+    deployment: Deployment, content: Mapping[str, Any]
+) -> tuple[Served | None, BaseException | None]:
     """
-    The runnable under this content, or None if its code is gone or cannot be built.
+    The runnable under this content; or None and why, if its code is gone or does not build.
     """
     registration = default_registry.find(deployment.name)
     if registration is None or deployment.version is None:
-        return None
+        return None, Unavailable("The code of this deployment is not installed on this server.")
     values = row_values(deployment)
     values["version"] = {**values["version"], **content}
     try:
-        return ServedDeployment(values, registration).build()
-    except Exception:  # noqa: BLE001 - logged there
-        return None
+        return ServedDeployment(values, registration).build(), None
+    except Exception as error:  # noqa: BLE001 - logged there
+        return None, error.__cause__ or error
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
     """
     What differs between two contents, with hidden secrets: a changed one shows as changed.
     """
-    old, new = dict(_flat("", before)), dict(_flat("", after))
+    old, new = flat(before), flat(after)
     found = []
     for where in dict.fromkeys([*old, *new]):
-        if old.get(where) == new.get(where):
+        if old.get(where) == new.get(where) and (where in old) == (where in new):
             continue
-        is_secret = looks_like_credential(where.rpartition(".")[2])
+        is_secret = any(map(looks_like_credential, where)) or holds_secret(
+            [old.get(where), new.get(where)]
+        )
         found.append(
             Difference(
-                where,
+                ".".join(where),
                 _shown(old[where], is_secret) if where in old else None,
                 _shown(new[where], is_secret, again=where in old) if where in new else None,
             )
@@ -170,25 +196,31 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Dif
     return found
 
 
-def _flat(where: str, value: Any) -> Iterator[tuple[str, Any]]:
+def flat(content: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
     """
-    Dotted name and value of all that a content says; what is empty says nothing.
+    All that a content says, by the way to it. What is empty says nothing, but an id that is
+    set to an empty text is set.
     """
-    if isinstance(value, Mapping):
+    return dict(_flat((), content))
+
+
+def _flat(where: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    is_default_of_id = where[:2] == ("defaults", "configurable") and len(where) > 2
+    if isinstance(value, Mapping) and (value or not is_default_of_id):
         for name, below in value.items():
-            yield from _flat(f"{where}.{name}" if where else name, below)
-    elif value not in ([], None, ""):
+            yield from _flat((*where, str(name)), below)
+    elif is_default_of_id or value not in ([], None, ""):
         yield where, value
 
 
 def _shown(value: Any, is_secret: bool, *, again: bool = False) -> str:
     if is_secret:
-        return f"{HIDDEN} (changed)" if again else HIDDEN
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return _("%(hidden)s (changed)") % {"hidden": HIDDEN} if again else HIDDEN
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
     if isinstance(value, bool):
         return _("yes") if value else _("no")
-    return str(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _saved_text(version: DeploymentVersion, changes: str, is_current: bool) -> str:

@@ -29,6 +29,7 @@ from runnables.admin.deployment_list import DeploymentChangeList, ListColumns
 from runnables.admin.export import export
 from runnables.admin.filters import CanaryFilter, ErrorFilter, GroupFilter, StatusFilter
 from runnables.admin.health_check import run_check
+from runnables.admin.version_urls import version_urls
 from runnables.conf import conf
 from runnables.models import (
     AuditEntry,
@@ -110,6 +111,7 @@ class DeploymentAdmin(ListColumns, sections.ReadOnlyColumns, DeploymentModelAdmi
                 view(self.check_user_view),
                 name="langserve_deployment_check_user",
             ),
+            *version_urls(self),
             *super().get_urls(),
         ]
 

@@ -27,7 +27,3 @@ def test_token_is_revoked_in_the_admin(site: Site, root: Client) -> None:
     row = ApiToken.objects.get()
     root.post(reverse("admin:langserve_apitoken_delete", args=[row.pk]), {"post": "yes"})
     assert site.post("/it/invoke", {"input": 1}, headers=headers).status_code == 401
-
-
-def test_tokens_cannot_be_added_by_hand(site: Site, root: Client) -> None:
-    assert root.get("/admin/langserve/apitoken/add/").status_code == 403

@@ -1,5 +1,6 @@
 """
-manage.py langserve sync | list | check | invoke | enable | disable
+manage.py langserve sync | list | check | invoke | enable | disable | versions | rollback
+     | canary | maintenance
      | token create | token list | token revoke
      | history prune | history export | history delete
 
@@ -26,7 +27,7 @@ from runnables import audit, deployments, health, problems, runtime, snapshot
 from runnables.exceptions import ServingError
 from runnables.identity import CallerRequest
 from runnables.invocation import prepare
-from runnables.management import history, tokens
+from runnables.management import history, rollout, tokens
 from runnables.models import Deployment
 from runnables.paths import normalize
 from runnables.payload import BadPayload, parse
@@ -70,6 +71,8 @@ class Command(BaseCommand):
             switch.set_defaults(on=on)
             switch.add_argument("path", metavar="PATH")
             switch.add_argument("--endpoint", choices=ENDPOINTS)
+            switch.add_argument("--reason", default="", help="why, for staff")
+        rollout.add_arguments(command, self.say)
         tokens.add_arguments(commands, self)
         history.add_arguments(commands, self)
 
@@ -197,15 +200,13 @@ class Command(BaseCommand):
                 self.stdout.write(chunk.decode())
                 self.stdout.flush()
 
-    def switch(self, *, path: str, on: bool, endpoint: str | None, as_json: bool, **_: Any) -> None:
-        row = Deployment.objects.filter(path=_stored_path(path)).first()
-        if row is None:
-            raise CommandError(
-                f"there is no deployment at {path}; `manage.py langserve list` shows all"
-            )
-        deployments.switch(
-            row, on=on, by=audit.COMMAND_LINE, endpoints=[endpoint] if endpoint else ()
-        )
+    def switch(
+        self, *, path: str, on: bool, endpoint: str | None, reason: str, as_json: bool, **_: Any
+    ) -> None:
+        rollout.check_length("--reason", reason, "off_reason")
+        row = rollout.deployment_at(path)
+        endpoints = [endpoint] if endpoint else ()
+        deployments.switch(row, on=on, by=audit.COMMAND_LINE, endpoints=endpoints, reason=reason)
         what = f"{endpoint} of /{row.path}" if endpoint else f"/{row.path}"
         state = "on" if on else "off"
         self.say(f"{what} is {state}", as_json, path=f"/{row.path}", endpoint=endpoint, state=state)
