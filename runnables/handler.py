@@ -10,6 +10,7 @@ call what is asked of `runnables.access` by every door itself.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -188,6 +189,7 @@ class LangServeHandler:
         """
         try:
             if conf.poll_seconds:
+                await asyncio.to_thread(watcher.stop)
                 await database.query(watcher.write_figures)
                 await database.query(processes.leave)
         except DatabaseError:

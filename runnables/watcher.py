@@ -24,6 +24,7 @@ TIDY_SECONDS = 3600.0
 QUOTA_DAYS = 2
 
 _thread: threading.Thread | None = None
+_stopping = threading.Event()
 
 
 def watch() -> None:
@@ -34,6 +35,18 @@ def watch() -> None:
     if conf.poll_seconds and (_thread is None or not _thread.is_alive()):
         _thread = threading.Thread(target=_follow, name="langserve-watch", daemon=True)
         _thread.start()
+
+
+def stop() -> None:
+    """
+    End the thread, and wait until it has ended.
+    """
+    global _thread
+    if _thread is not None:
+        _stopping.set()
+        _thread.join()
+        _stopping.clear()
+        _thread = None
 
 
 class _Every:
@@ -59,8 +72,7 @@ def _follow() -> None:
         _Every(conf.access_check_seconds),
         _Every(TIDY_SECONDS),
     )
-    while True:
-        time.sleep(conf.poll_seconds)
+    while conf.poll_seconds and not _stopping.wait(conf.poll_seconds):
         try:
             if snapshot.is_outdated():
                 snapshot.refresh()
@@ -75,7 +87,8 @@ def _follow() -> None:
             # The database may be away for a while; the last snapshot serves on.
             logger.exception("could not look for changed deployments")
             connection.close()
-            time.sleep(2)
+            _stopping.wait(2)
+    connection.close()
 
 
 def write_figures() -> None:

@@ -19,7 +19,7 @@ from django.core.cache import cache
 from django.test import Client
 from knox.settings import knox_settings
 
-from runnables import database, deployments, figures, snapshot
+from runnables import database, deployments, figures, snapshot, watcher
 from runnables.asgi import get_asgi_application
 from runnables.models import ApiToken, Deployment, DeploymentVersion, Grant
 from runnables.permissions import OF_CALLERS
@@ -121,6 +121,14 @@ class Site:
             return await client.request(method, path, **options)
 
 
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    """
+    Django's own hasher takes a third of a second per user.
+    """
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def site(transactional_db: None, settings: Any) -> Iterator[Site]:
     # The thread that follows other processes would read tables while they are emptied.
@@ -130,6 +138,7 @@ def site(transactional_db: None, settings: Any) -> Iterator[Site]:
     default_registry.clear()
     snapshot.forget()
     yield Site()
+    watcher.stop()
     database.close()
     figures.forget()
     cache.clear()

@@ -10,10 +10,11 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from runnables.models import ApiToken
+from runnables.models import ApiToken, AuditEntry, ChatSession, Session
 from runnables.routing import ENDPOINTS
 from tests.access.routes import all_routes
 from tests.conftest import Site
@@ -52,13 +53,96 @@ SOCKET = {**DOOR, "anonymous": 101, "member": 101, "member_by_session": 101}
 FOR_ALL = {**dict.fromkeys(DOOR, 200), "expired_token": 401, "revoked_token": 401}
 PAGE = dict.fromkeys(DOOR, 200)
 
+# The admin is for browsers: a token opens none of it, and who is no staff is sent to sign in.
+ADMIN = {
+    "anonymous": 302,
+    "expired_session": 302,
+    "member_by_session": 302,
+    "superuser_by_token": 302,
+    "expired_token": 302,
+    "revoked_token": 302,
+    "staff_by_session": 403,
+    "superuser_by_session": 200,
+}
+OPEN_TO_STAFF = {**ADMIN, "staff_by_session": 200}
+# Only looked at: not even superusers add, change or delete there.
+CLOSED = {**ADMIN, "superuser_by_session": 403}
+# A form that is sent, and sends on when it is done. Without a session there is no CSRF token
+# either, which is looked for first.
+_NO_FORM = dict.fromkeys(("anonymous", "superuser_by_token", "expired_token", "revoked_token"), 403)
+SENT = {**ADMIN, **_NO_FORM, "superuser_by_session": 302}
+# Nothing to be confirmed there: no draft waits, no canary runs.
+NOTHING = {**ADMIN, "superuser_by_session": 302}
+# One's own pages: by session alone, and for nobody else's things.
+OWN_PAGE = {
+    "anonymous": 302,
+    "expired_session": 302,
+    "superuser_by_token": 302,
+    "expired_token": 302,
+    "revoked_token": 302,
+    "member_by_session": 200,
+}
+SOMEBODY_ELSES = {**OWN_PAGE, **_NO_FORM, "member_by_session": 404, "superuser_by_session": 404}
+SIGN_IN = {"anonymous": 200, "expired_session": 200, "member_by_session": 200}
+
+IT = "/admin/langserve/deployment/{deployment}"
 ROWS: dict[str, Row] = {
     "langserve:deployments": Row("GET", "/deployments/", FOR_ALL),
     "langserve:openapi": Row("GET", "/openapi.json", FOR_ALL),
     "langserve:docs": Row("GET", "/docs/", PAGE),
+    "langserve:tokens": Row("GET", "/tokens/", OWN_PAGE),
+    "langserve:revoke_token": Row("POST", "/tokens/{token_id}/revoke/", SOMEBODY_ELSES),
     "door:cancel": Row("POST", f"/it/runs/{RUN_ID}/cancel", CANCEL),
     "door:ws": Row("WS", "/it/ws", SOCKET),
+    "accounts:login": Row("GET", "/accounts/login/", SIGN_IN),
+    "accounts:logout": Row("POST", "/accounts/logout/", {"member_by_session": 302}),
+    "accounts:password_change": Row("GET", "/accounts/password/", OWN_PAGE),
+    "accounts:password_change_done": Row("GET", "/accounts/password/changed/", OWN_PAGE),
+    "accounts:password_reset": Row("GET", "/accounts/reset/", PAGE),
+    "accounts:password_reset_done": Row("GET", "/accounts/reset/sent/", PAGE),
+    "accounts:password_reset_complete": Row("GET", "/accounts/reset/done/", PAGE),
+    "accounts:password_reset_confirm": Row("GET", "/accounts/reset/MQ/not-a-token/", PAGE),
+    "admin:login": Row("GET", "/admin/login/", {"anonymous": 200, "member_by_session": 200}),
+    "admin:logout": Row("POST", "/admin/logout/", {"anonymous": 403, "staff_by_session": 302}),
+    "admin:index": Row("GET", "/admin/", OPEN_TO_STAFF),
+    "admin:app_list": Row("GET", "/admin/langserve/", {**ADMIN, "staff_by_session": 404}),
+    "admin:password_change": Row("GET", "/admin/password_change/", OPEN_TO_STAFF),
+    "admin:password_change_done": Row("GET", "/admin/password_change/done/", OPEN_TO_STAFF),
+    "admin:langserve_deployment_changelist": Row("GET", "/admin/langserve/deployment/", ADMIN),
+    "admin:langserve_deployment_add": Row("GET", "/admin/langserve/deployment/add/", CLOSED),
+    "admin:langserve_deployment_change": Row("GET", f"{IT}/change/", ADMIN),
+    "admin:langserve_deployment_history": Row("GET", f"{IT}/history/", ADMIN),
+    "admin:langserve_deployment_delete": Row("GET", f"{IT}/delete/", ADMIN),
+    "admin:langserve_deployment_switch": Row("POST", f"{IT}/switch/", SENT),
+    "admin:langserve_deployment_check": Row("POST", f"{IT}/check/", SENT),
+    "admin:langserve_deployment_check_user": Row("GET", f"{IT}/check-user/", ADMIN),
+    "admin:langserve_deployment_configuration": Row("GET", f"{IT}/configuration/", ADMIN),
+    "admin:langserve_deployment_configuration_confirm": Row(
+        "GET", f"{IT}/configuration/confirm/", NOTHING
+    ),
+    "admin:langserve_deployment_configuration_conflict": Row(
+        "GET", f"{IT}/configuration/conflict/", NOTHING
+    ),
+    "admin:langserve_deployment_versions": Row("GET", f"{IT}/versions/", ADMIN),
+    "admin:langserve_deployment_version": Row("GET", f"{IT}/versions/1/", ADMIN),
+    "admin:langserve_deployment_roll_back": Row("GET", f"{IT}/versions/1/roll-back/", ADMIN),
+    "admin:langserve_deployment_canary": Row("GET", f"{IT}/canary/", ADMIN),
+    "admin:langserve_deployment_canary_promote": Row("GET", f"{IT}/canary/promote/", NOTHING),
+    "admin:langserve_deployment_canary_stop": Row("GET", f"{IT}/canary/stop/", NOTHING),
 }
+_MODELS = {
+    # Model -> whether somebody may add, change and delete by hand.
+    "apitoken": (ADMIN, ADMIN, ADMIN),
+    "chatsession": (CLOSED, ADMIN, ADMIN),
+    "auditentry": (CLOSED, ADMIN, CLOSED),
+}
+for _model, (_add, _change, _delete) in _MODELS.items():
+    _base, _name = f"/admin/langserve/{_model}", f"admin:langserve_{_model}"
+    ROWS[f"{_name}_changelist"] = Row("GET", f"{_base}/", ADMIN)
+    ROWS[f"{_name}_add"] = Row("GET", f"{_base}/add/", _add)
+    ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{{_model}}}/change/", _change)
+    ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{{_model}}}/history/", ADMIN)
+    ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{{_model}}}/delete/", _delete)
 for _endpoint, (_method, _has_variant) in ENDPOINTS.items():
     ROWS[f"door:{_endpoint}"] = Row(_method, f"/it/{_endpoint}", DOOR)
     if _has_variant:
@@ -103,6 +187,23 @@ class Cast:
     def member_by_session(self) -> dict[str, str]:
         return self.site.session(self._of("editors"))
 
+    def expired_session(self) -> dict[str, str]:
+        headers = self.superuser_by_session()
+        Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+        return headers
+
+    def staff_by_session(self) -> dict[str, str]:
+        return self.site.session(self.site.user("carol", is_staff=True))
+
+    def superuser_by_token(self) -> dict[str, str]:
+        return self.site.token(self._root())
+
+    def superuser_by_session(self) -> dict[str, str]:
+        return self.site.session(self._root())
+
+    def _root(self) -> Any:
+        return self.site.user("root", is_staff=True, is_superuser=True)
+
     def _of(self, group: str) -> Any:
         user = self.site.user("alice")
         user.groups.add(Group.objects.get_or_create(name=group)[0])
@@ -114,10 +215,29 @@ CELLS = [(route, caller) for route, row in ROWS.items() for caller in row.expect
 
 @pytest.mark.parametrize(("route", "caller"), CELLS)
 def test_caller_gets_what_is_theirs(site: Site, route: str, caller: str) -> None:
-    site.serve("it", echo(), access=["editors"])
-    row = ROWS[route]
+    row = furnished(site, ROWS[route])
     headers = getattr(Cast(site), caller)()
     assert status(site, row, headers) == row.expected[caller]
+
+
+def furnished(site: Site, row: Row) -> Row:
+    """
+    A site with one of everything that belongs to somebody else, and the row with its keys.
+    """
+    deployment = site.serve("it", echo(), access=["editors"])
+    token, _ = ApiToken.objects.create(site.user("somebody else"))
+    keys = {
+        "deployment": deployment.pk,
+        "apitoken": quote(token.pk),
+        "token_id": token.public_id,
+        "chatsession": ChatSession.objects.create(
+            owner="u0", deployment="it", session_id="theirs"
+        ).pk,
+        "auditentry": AuditEntry.objects.create(
+            deployment=deployment, name="it", by="a test", text="Made."
+        ).pk,
+    }
+    return row._replace(path=row.path.format(**keys))
 
 
 def status(site: Site, row: Row, headers: dict[str, str]) -> int:

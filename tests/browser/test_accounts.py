@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import PHONE, Browser
 from tests.needs import needs
@@ -107,8 +108,10 @@ def test_reloading_the_answer_neither_repeats_nor_shows_the_token(browser: Brows
 def test_forms_and_menus_are_used_by_keyboard_alone(browser: Browser) -> None:
     keys = browser.page.keyboard
     browser.open("/accounts/login/")
+    expect(browser.page.locator("#id_username")).to_be_focused()
     keys.type("alice")
     keys.press("Tab")
+    expect(browser.page.locator("#id_password")).to_be_focused()
     keys.type("a password for tests")
     keys.press("Enter")
     browser.page.wait_for_url(f"{browser.url}/tokens/")
