@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -28,101 +29,76 @@ OUTCOMES = ("failed", "timed_out", "cancelled", "client_gone", "client_too_slow"
 # Of these a deployment is to blame.
 ERRORS = ("failed", "timed_out")
 RECENT = 5
-MOST_UNCOUNTED = 10_000
+HOUR = 3600
 KEPT_DAYS = 400
 
 
-class Key(NamedTuple):
-    """
-    What is counted apart.
-    """
-
-    deployment: int
-    version: int
-    canary: int
-    arm: str
-    endpoint: str
-    hour: datetime
+# What is counted apart: keys of the deployment, its version and a canary (0 for none), the arm
+# of that, and the endpoint. The hour is in hours since the epoch.
+Kind = tuple[int, int, int, str, str]
+Key = tuple[Kind, int]
 
 
-@dataclass(slots=True)
 class _Counts:
-    requests: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    durations: list[int] = field(default_factory=lambda: [0] * histogram.BUCKETS)
-    first_chunks: list[int] = field(default_factory=lambda: [0] * histogram.BUCKETS)
+    __slots__ = ("durations", "first_chunks", "outcomes", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.outcomes: dict[str, int] = {}
+        self.durations = [0] * histogram.BUCKETS
+        self.first_chunks = [0] * histogram.BUCKETS
 
 
-@dataclass(slots=True)
 class _Last:
     """
     The last calls of a deployment: (milliseconds since the epoch, went well).
     """
 
-    recent: deque[tuple[int, bool]] = field(default_factory=lambda: deque(maxlen=RECENT))
-    error: tuple[datetime, str, UUID] | None = None
+    __slots__ = ("error", "recent")
+
+    def __init__(self) -> None:
+        self.recent: deque[tuple[int, bool]] = deque(maxlen=RECENT)
+        self.error: tuple[datetime, str, UUID] | None = None
 
 
-class Finished(NamedTuple):
+@dataclass(slots=True)
+class Finished:
     """
-    A call that is over. `at` is in seconds since the epoch, `outcome` "done" or one of
-    OUTCOMES; durations are in seconds.
+    How a call ended. `outcome` is "done" or one of OUTCOMES; durations are in seconds.
     """
 
-    at: float
-    deployment: int
-    version: int
-    canary: int
-    arm: str
-    endpoint: str
-    outcome: str
     run_id: UUID
+    outcome: str
     seconds: float
     first_chunk: float | None
-    error: str
+    error: str = ""
 
 
-# Calls as they end, and what was made of them; the first is all that a call costs.
-_finished: deque[Finished] = deque()
 _lock = threading.Lock()
 _counts: dict[Key, _Counts] = {}
 _last: dict[int, _Last] = {}
 
 
-def count(call: Finished) -> None:
+def count(kind: Kind, call: Finished) -> None:
     """
-    Count a call; no query, no waiting.
+    Count a call; no query, no waiting. Nothing is kept for each: what lives long makes the
+    garbage collector walk it.
     """
-    _finished.append(call)
-    # Where nobody writes for long, memory must not grow with every call.
-    if len(_finished) > MOST_UNCOUNTED:
-        with _lock:
-            _sum_up()
-
-
-def _sum_up() -> None:
-    while _finished:
-        call = _finished.popleft()
-        at = datetime.fromtimestamp(call.at, UTC)
-        hour = at.replace(minute=0, second=0, microsecond=0)
-        key = Key(call.deployment, call.version, call.canary, call.arm, call.endpoint, hour)
-        counts = _counts.setdefault(key, _Counts())
+    now, is_error = time.time(), call.outcome in ERRORS
+    key = (kind, int(now) // HOUR)
+    with _lock:
+        counts = _counts.get(key) or _counts.setdefault(key, _Counts())
         counts.requests += 1
-        if call.outcome != "done":
-            counts.outcomes[call.outcome] = counts.outcomes.get(call.outcome, 0) + 1
         counts.durations[histogram.bucket(call.seconds * 1000)] += 1
         if call.first_chunk is not None:
             counts.first_chunks[histogram.bucket(call.first_chunk * 1000)] += 1
-        _remember(call, at)
-
-
-def _remember(call: Finished, at: datetime) -> None:
-    last = _last.setdefault(call.deployment, _Last())
-    is_error = call.outcome in ERRORS
-    if is_error or call.outcome == "done":
-        last.recent.append((int(call.at * 1000), not is_error))
-    if is_error:
-        last.error = (at, call.error, call.run_id)
+        if call.outcome != "done":
+            counts.outcomes[call.outcome] = counts.outcomes.get(call.outcome, 0) + 1
+        if is_error or call.outcome == "done":
+            last = _last.get(kind[0]) or _last.setdefault(kind[0], _Last())
+            last.recent.append((int(now * 1000), not is_error))
+            if is_error:
+                last.error = (datetime.fromtimestamp(now, UTC), call.error, call.run_id)
 
 
 def flush() -> set[int]:
@@ -131,7 +107,6 @@ def flush() -> set[int]:
     not be written stays counted.
     """
     with _lock:
-        _sum_up()
         counts, last = dict(_counts), dict(_last)
         _counts.clear()
         _last.clear()
@@ -141,7 +116,7 @@ def flush() -> set[int]:
         with transaction.atomic():
             known = set(Deployment.objects.filter(pk__in=last).values_list("pk", flat=True))
             for key, more in counts.items():
-                if key.deployment in known:
+                if key[0][0] in known:
                     _add(key, more)
             for deployment, calls in last.items():
                 if deployment in known:
@@ -157,19 +132,19 @@ def forget() -> None:
     Drop what was counted and not written; for tests.
     """
     with _lock:
-        _finished.clear()
         _counts.clear()
         _last.clear()
 
 
 def _add(key: Key, more: _Counts) -> None:
+    (deployment, version, canary, arm, endpoint), hour = key
     row, _ = Figures.objects.select_for_update().get_or_create(
-        deployment_id=key.deployment,
-        version_id=key.version,
-        canary_id=key.canary,
-        arm=key.arm,
-        endpoint=key.endpoint,
-        hour=key.hour,
+        deployment_id=deployment,
+        version_id=version,
+        canary_id=canary,
+        arm=arm,
+        endpoint=endpoint,
+        hour=datetime.fromtimestamp(hour * HOUR, UTC),
     )
     row.requests += more.requests
     for outcome, number in more.outcomes.items():

@@ -81,7 +81,7 @@ async def prepare(
     Raises InvalidInput, ConfigNotAllowed, RateLimited, UnknownVersion and NotPermitted,
     and whatever the config modifier raises.
     """
-    if deployment.limits.bound_calls:
+    if deployment.counts_calls:
         await limits.count_call(deployment, caller)
     if version:
         chosen, arm = await _wanted(deployment, caller, version)
@@ -125,7 +125,7 @@ async def prepare_batch(
     Raises BatchTooLarge, and what `prepare` does; `loc` of a bad input begins with
     `["inputs", i]`.
     """
-    if deployment.limits.bound_calls:
+    if deployment.counts_calls:
         await limits.count_call(deployment, caller)
     if version:
         chosen, arm = await _wanted(deployment, caller, version)

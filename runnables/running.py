@@ -117,14 +117,19 @@ class RunningCall:
         From now on the run can be found; raises RunIdInUse.
         """
         with _lock:
-            twice = len(set(self.run_ids)) != len(self.run_ids)
-            if twice or any(run_id in _running for run_id in self.run_ids):
-                self._timer.cancel()
-                raise RunIdInUse
             for run_id in self.run_ids:
+                if run_id in _running:
+                    self._forget()
+                    self._timer.cancel()
+                    raise RunIdInUse
                 _running[run_id] = self
         self._outer = _current.get()
         _current.set(self)
+
+    def _forget(self) -> None:
+        for run_id in self.run_ids:
+            if _running.get(run_id) is self:
+                del _running[run_id]
 
     def leave(self, error: BaseException | None) -> ServingError | None:
         """
@@ -134,9 +139,7 @@ class RunningCall:
         self._timer.cancel()
         _current.set(self._outer)
         with _lock:
-            for run_id in self.run_ids:
-                if _running.get(run_id) is self:
-                    del _running[run_id]
+            self._forget()
         if not isinstance(error, asyncio.CancelledError) or self.stopped_by is None:
             return None
         # The cancel was ours and is answered: the task itself goes on.

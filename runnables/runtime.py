@@ -60,14 +60,14 @@ class under_way:
         first = self._calls[0]
         deployment, caller = first.deployment, first.caller
         self.running = RunningCall(
-            tuple(call.run_id for call in self._calls),
+            tuple([call.run_id for call in self._calls]),
             caller.principal,
             deployment.limits.timeout,
             deployment=deployment.pk,
             still_allowed=partial(_still_allowed, first) if caller.is_asked_again else None,
         )
         self.running.enter()
-        if deployment.limits.bound_runs:
+        if deployment.bounds_runs:
             try:
                 await self._keep_limits(first, len(self._calls))
             except BaseException as error:
@@ -105,21 +105,17 @@ class under_way:
         if deployment.pk is None:
             return
         outcome, name = ("done", "") if error is None else _outcome(error)
-        first = ongoing.first_chunk_at
+        first, began = ongoing.first_chunk_at, ongoing.started_at
+        canary = deployment.canary.pk if deployment.canary else 0
         figures.count(
+            (deployment.pk, call.version.pk, canary, call.arm, call.endpoint),
             figures.Finished(
-                time.time(),
-                deployment.pk,
-                call.version.pk,
-                deployment.canary.pk if deployment.canary else 0,
-                call.arm,
-                call.endpoint,
-                outcome,
                 call.run_id,
-                time.monotonic() - ongoing.started_at,
-                None if first is None else first - ongoing.started_at,
+                outcome,
+                time.monotonic() - began,
+                None if first is None else first - began,
                 name,
-            )
+            ),
         )
 
 

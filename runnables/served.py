@@ -115,6 +115,11 @@ class ServedDeployment:
         self.events_version: str = values["astream_events_version"]
         self.errors = ErrorPolicy(self.name, values["error_detail"], self.options.translate_error)
         self.limits = DeploymentLimits.of(values)
+        # Whether calls are counted against their caller's minute, and runs ask before they begin.
+        self.counts_calls = not (
+            self.limits.requests_per_minute is self.limits.anonymous_requests_per_minute is None
+        )
+        self.bounds_runs = not (self.limits.daily_quota is self.limits.max_concurrent_runs is None)
         self.run_name: str = _run_name(self.path)
         self.version = ServedVersion(self, values["version"])
         canary = values["canary"]
@@ -225,22 +230,6 @@ class DeploymentLimits:
     max_batch_size: int
     batch_concurrency: int
     max_recursion: int | None
-
-    @property
-    def bound_calls(self) -> bool:
-        """
-        Whether calls are counted against their caller's minute.
-        """
-        return (
-            self.requests_per_minute is not None or self.anonymous_requests_per_minute is not None
-        )
-
-    @property
-    def bound_runs(self) -> bool:
-        """
-        Whether a run has to ask before it begins.
-        """
-        return self.daily_quota is not None or self.max_concurrent_runs is not None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> DeploymentLimits:

@@ -136,6 +136,20 @@ def test_paths_in_queries_of_the_admin_are_text(site: Site, root: Client) -> Non
 
 
 @pytest.mark.usefixtures("nothing_is_imported")
+def test_paths_sent_to_the_api_are_text(site: Site) -> None:
+    site.serve("it", echo(), config_keys=["configurable", "tags", "metadata"])
+    for path in PATHS:
+        constructor = {"lc": 1, "type": "constructor", "id": path.split("."), "kwargs": {}}
+        config = {"configurable": {path: path}, "tags": [path[:100]], "metadata": {"x": path}}
+        body = {"input": constructor, "config": config, "kwargs": {"cls": path}}
+        response = site.post("/it/invoke", body, headers={"X-Run-Id": path})
+        assert response.status_code == 200
+        assert response.json()["output"] == constructor
+        query = {"version": path, "preset": path}
+        assert site.post("/it/stream_events", body, params=query).status_code in (401, 422)
+
+
+@pytest.mark.usefixtures("nothing_is_imported")
 def test_paths_loaded_as_names_are_not_served(site: Site, root: Client, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = []
     for number, path in enumerate(PATHS, start=1):

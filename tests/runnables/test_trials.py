@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
@@ -298,7 +297,7 @@ def test_two_judges_at_once_stop_it_once(row: Deployment, settings: Any) -> None
     settings.ADMINS = [("Ops", "ops@example.org")]
     canary = failing(row)
     for _ in range(10):
-        figures.count(finished(row, canary, outcome="failed"))
+        figures.count(*finished(row, canary, outcome="failed"))
     figures.flush()
     in_threads(lambda: trials.judge([row.pk]), 2)
     assert AuditEntry.objects.filter(text__contains="was stopped").count() == 1
@@ -308,7 +307,7 @@ def test_two_judges_at_once_stop_it_once(row: Deployment, settings: Any) -> None
 def test_judge_who_is_late_does_not_stop_the_trial_that_came_after(row: Deployment) -> None:
     old = failing(row)
     for _ in range(10):
-        figures.count(finished(row, old, outcome="failed"))
+        figures.count(*finished(row, old, outcome="failed"))
     figures.flush()
     new = tried(row)
     trials._stop_failing(old, trials.compare(old).canary)
@@ -319,21 +318,20 @@ def test_judge_who_is_late_does_not_stop_the_trial_that_came_after(row: Deployme
 # What both sides did
 
 
-def finished(row: Deployment, canary: Canary, **values: Any) -> Finished:
-    call: dict[str, Any] = {
-        "deployment": row.pk,
-        "version": canary.version_id,
-        "canary": canary.pk,
-        "arm": "canary",
-        "endpoint": "invoke",
-        "outcome": "done",
-        "run_id": uuid4(),
-        "seconds": 0.1,
-        "first_chunk": None,
-        "error": "",
-        "at": time.time(),
-    }
-    return Finished(**{**call, **values})
+def finished(
+    row: Deployment,
+    canary: Canary,
+    *,
+    arm: str = "canary",
+    outcome: str = "done",
+    seconds: float = 0.1,
+    first_chunk: float | None = None,
+) -> tuple[figures.Kind, Finished]:
+    """
+    What `figures.count` takes.
+    """
+    kind = (row.pk, canary.version_id, canary.pk, arm, "invoke")
+    return kind, Finished(uuid4(), outcome, seconds, first_chunk)
 
 
 def in_threads(act: Any, number: int) -> None:
@@ -385,10 +383,10 @@ def test_fifty_calls_on_each_side_tell(row: Deployment) -> None:
     canary = tried(row)
     for arm, number in (("stable", 50), ("canary", 49)):
         for _ in range(number):
-            figures.count(finished(row, canary, arm=arm))
+            figures.count(*finished(row, canary, arm=arm))
     figures.flush()
     assert not trials.compare(canary).is_telling
-    figures.count(finished(row, canary))
+    figures.count(*finished(row, canary))
     figures.flush()
     assert trials.compare(canary).is_telling
 
@@ -399,7 +397,7 @@ def test_figures_are_exact_across_concurrent_flushes(row: Deployment) -> None:
     def count_and_flush() -> None:
         for number in range(40):
             outcome = "failed" if number % 4 == 0 else "done"
-            figures.count(finished(row, canary, outcome=outcome, first_chunk=0.01))
+            figures.count(*finished(row, canary, outcome=outcome, first_chunk=0.01))
             if number % 5 == 0:
                 figures.flush()
         figures.flush()
@@ -415,7 +413,7 @@ def test_figures_that_cannot_be_written_are_kept_for_the_next_time(
     row: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canary = tried(row)
-    figures.count(finished(row, canary))
+    figures.count(*finished(row, canary))
 
     def fail(*_: Any) -> None:
         raise RuntimeError("the database is away")
@@ -424,14 +422,14 @@ def test_figures_that_cannot_be_written_are_kept_for_the_next_time(
         patched.setattr(figures, "_add", fail)
         with pytest.raises(RuntimeError):
             figures.flush()
-    figures.count(finished(row, canary))
+    figures.count(*finished(row, canary))
     figures.flush()
     assert trials.compare(canary).canary.requests == 2
 
 
 def test_comparison_begins_with_the_trial(row: Deployment) -> None:
     first = tried(row)
-    figures.count(finished(row, first))
+    figures.count(*finished(row, first))
     figures.flush()
     second = tried(row)
     assert trials.compare(second).canary.requests == 0
@@ -441,7 +439,7 @@ def test_comparison_begins_with_the_trial(row: Deployment) -> None:
 def test_percentiles_of_a_comparison_are_close(row: Deployment) -> None:
     canary = tried(row)
     for milliseconds in range(1, 1001):
-        figures.count(finished(row, canary, seconds=milliseconds / 1000))
+        figures.count(*finished(row, canary, seconds=milliseconds / 1000))
     figures.flush()
     side = trials.compare(canary).canary
     for share in (0.5, 0.95):
