@@ -114,7 +114,11 @@ def flush() -> set[int]:
         return set()
     try:
         with transaction.atomic():
-            known = set(Deployment.objects.filter(pk__in=last).values_list("pk", flat=True))
+            known = set(
+                Deployment.objects.filter(pk__in={kind[0] for kind, _ in counts}).values_list(
+                    "pk", flat=True
+                )
+            )
             for key, more in counts.items():
                 if key[0][0] in known:
                     _add(key, more)
