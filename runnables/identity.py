@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 from uuid import UUID
@@ -222,8 +222,7 @@ def _token_rows(token: str) -> list[Any]:
     The token with its user, once for each of the user's groups.
     """
     now = timezone.now()
-    tokens = _with_groups(ApiToken.objects.select_related("user"))
-    rows = list(tokens.filter(digest=hash_token(token)))
+    rows = list(_with_groups(ApiToken).filter(digest=hash_token(token)))
     if not rows or not rows[0].user.is_active or (rows[0].expiry and rows[0].expiry < now):
         return []
     if rows[0].last_used_at is None or now - rows[0].last_used_at > LAST_USED_EVERY:
@@ -243,7 +242,7 @@ def _session_user(request: HttpRequest, key: str) -> tuple[Any, dict[int, str]]:
     engine = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
     if not issubclass(engine, sessions.SessionStore):
         return _session_user_of_any_engine(request, engine(key))
-    kept = _with_groups(Session.objects.select_related("user"))
+    kept = _with_groups(Session)
     rows: list[Any] = list(kept.filter(session_key=key, expire_date__gt=timezone.now()))
     if not rows or rows[0].user is None:
         return ANONYMOUS, {}
@@ -270,8 +269,13 @@ def groups_of(user: Any) -> dict[int, str]:
     return dict(user.groups.values_list("pk", "name")) if user.is_authenticated else {}
 
 
-def _with_groups(rows: Any) -> Any:
-    # One query tells who calls and their groups: a row comes once for each group.
+@cache
+def _with_groups(model: Any) -> Any:
+    """
+    All rows with their users, once for each of the user's groups: one query tells who
+    calls. Made once, since finding the way to the groups costs as much as the query.
+    """
+    rows = model._default_manager.select_related("user")
     return rows.annotate(group_id=F("user__groups__pk"), group_name=F("user__groups__name"))
 
 
