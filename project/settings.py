@@ -196,6 +196,10 @@ KNOX_TOKEN_MODEL = "langserve.ApiToken"  # noqa: S105 - a model, not a secret
 REST_KNOX = {"TOKEN_TTL": timedelta(days=365), "AUTH_HEADER_PREFIX": "Bearer"}
 
 globals().update(mail())
+# Who hears of a canary that stopped for its errors. Django 6 takes addresses, 5.2 wants names too.
+ADMINS = [
+    mail if django.VERSION >= (6, 0) else (mail, mail) for mail in env.list("ADMINS", default=[])
+]
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", "webmaster@localhost")
 
 LANGSERVE = {
