@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 from langchain_core.runnables import Runnable, RunnableConfig
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, RootModel, SecretBytes, SecretStr, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -62,6 +62,13 @@ class Schemas:
         The `configurable` ids that the runnable itself declares.
         """
         return frozenset(spec.id for spec in self._runnable.config_specs)
+
+    @cached_property
+    def secret(self) -> frozenset[str]:
+        """
+        Those of the declared ids whose type hides its value: SecretStr and SecretBytes.
+        """
+        return frozenset(spec.id for spec in self._runnable.config_specs if _hides(spec.annotation))
 
     @cached_property
     def needed(self) -> frozenset[str]:
@@ -231,6 +238,10 @@ def _file_fields(
         else:
             for below, found in _file_fields(field, definitions, depth=depth + 1):
                 yield f"{name}.{below}", found
+
+
+def _hides(annotation: Any) -> bool:
+    return annotation in (SecretStr, SecretBytes) or any(map(_hides, get_args(annotation)))
 
 
 def _widget(field: Any) -> dict[str, Any]:

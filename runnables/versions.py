@@ -138,8 +138,21 @@ def check_content(deployment: Deployment, content: Mapping[str, Any]) -> None:
     served, _why = build(deployment, content)
     if served:
         wrong += _misfits(served, content["defaults"])
+        wrong += _unhidden(served, content["defaults"].get("configurable") or {})
     if wrong:
         raise ValidationError({"defaults": [_of_default(**one) for one in wrong]})
+
+
+def _unhidden(served: Served, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """
+    Secrets by their type whose ids do not say so: pages and diffs hide values by the id.
+    """
+    problem = _("this is a secret by its type; give it an id such as api_key or secret_…")
+    return [
+        {"loc": ["configurable", name], "msg": problem}
+        for name in given
+        if name in served.schemas.secret and not looks_like_credential(name)
+    ]
 
 
 def _misfits(served: Served, defaults: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from channels.testing import WebsocketCommunicator
 from django.core.exceptions import ValidationError
 from django.db import connection
+from pydantic import SecretStr
 
 from runnables import versions
 from runnables.masking import NothingToKeep, masked, unmasked
@@ -21,6 +22,7 @@ from runnables.registry import default_registry
 from runnables.versions import HIDDEN, Outdated, differences
 from tests.configured import broken, settings
 from tests.conftest import Site, events
+from tests.fakes import Declaring
 
 SECRET = "sk-swordfish"
 EMPTY: dict[str, Any] = {
@@ -112,6 +114,16 @@ def test_content_that_does_not_fit_is_not_saved(row: Deployment, content: dict[s
     with pytest.raises(ValidationError):
         versions.save_version(row, {**EMPTY, **content}, by="a test", based_on=1)
     assert row.versions.count() == 1
+
+
+def test_secret_by_its_type_is_kept_only_where_its_id_hides_it(site: Site) -> None:
+    row = site.serve("secretive", Declaring(api_key=SecretStr, harmless=SecretStr, mood=str))
+    saved = save(row, api_key=SECRET, mood="good")
+    assert saved.defaults["configurable"]["api_key"] == SECRET
+    with pytest.raises(ValidationError, match="secret by its type") as caught:
+        save(row, 2, harmless=SECRET)
+    assert SECRET not in str(caught.value)
+    assert not AuditEntry.objects.filter(text__contains=SECRET).exists()
 
 
 def test_misfit_of_a_default_names_its_place_and_never_its_value(row: Deployment) -> None:
