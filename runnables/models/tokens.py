@@ -42,7 +42,7 @@ class ApiToken(AbstractAuthToken):
         """
         A name for pages and addresses, made from the digest, which need not be shown for it.
         """
-        return salted_hmac("runnables.ApiToken", self.pk).hexdigest()[:32]
+        return salted_hmac("runnables.ApiToken", self.pk, algorithm="sha256").hexdigest()[:32]
 
     @property
     def is_expired(self) -> bool:

@@ -129,7 +129,7 @@ def test_bulk_disable_asks_and_then_callers_get_404_at_once(admin: Admin) -> Non
     for box in admin.page.locator("input.action-select").all():
         box.check()
     admin.page.select_option("select[name=action]", "disable")
-    admin.page.get_by_role("button", name="Go").click()
+    admin.page.locator("button[name='index']").click()
     page = admin.page.locator(".ls-confirm")
     page.wait_for()
     assert "/shout_later" in page.inner_text()
@@ -259,7 +259,7 @@ def test_confirm_pages_fit_a_phone(admin: Admin, action: str) -> None:
     admin.open_list("?q=joke")
     admin.page.locator("input.action-select").first.check()
     admin.page.select_option("select[name=action]", action)
-    admin.page.get_by_role("button", name="Go").click()
+    admin.page.locator("button[name='index']").click()
     admin.page.wait_for_selector(".ls-confirm")
 
     assert admin.page.evaluate("document.documentElement.scrollWidth") == 320
