@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -167,11 +168,19 @@ class ApiTokenAdmin(TokenModelAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         revoke_tokens(queryset, by=request.user)
 
-    def get_actions(self, request: HttpRequest) -> Any:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """
-        Deleting is what ends a token; say so.
+        Deleting is what ends a token; say so. Django 6.1 asks for each place of actions.
         """
-        actions: dict[str, Any] = super().get_actions(request)
+        place = {} if action_location is None else {"action_location": action_location}
+        actions: dict[str, Any] = super().get_actions(request, **place)
         if delete := actions.get("delete_selected"):
-            actions["delete_selected"] = (*delete[:2], _("Revoke chosen tokens"))
+            actions["delete_selected"] = _renamed(delete, _("Revoke chosen tokens"))
         return actions
+
+
+def _renamed(action: Any, text: str) -> Any:
+    # A tuple before Django 6.1, and a dataclass since.
+    if isinstance(action, tuple):
+        return (*action[:2], text)
+    return replace(action, description=text, plural_description=text)
