@@ -179,7 +179,7 @@ class ApiTokenAdmin(TokenModelAdmin):
         return actions
 
 
-def _renamed(action: Any, text: str) -> Any:
+def _renamed(action: Any, text: Any) -> Any:
     # A tuple before Django 6.1, and a dataclass since.
     if isinstance(action, tuple):
         return (*action[:2], text)
