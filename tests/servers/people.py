@@ -83,7 +83,11 @@ class _Shell:
             stdout=subprocess.PIPE,
             text=True,
         )
-        atexit.register(self._process.kill)
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
 
     def run(self, code: str) -> Any:
         assert self._process.stdin is not None
