@@ -113,6 +113,8 @@ INSTALLED_APPS = [
     "knox",
     "rest_framework",
     "runnables",
+    "feedback",
+    "traces",
     *(["examples"] if DEMO else []),
 ]
 

@@ -7,6 +7,8 @@ admin.autodiscover()
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("runnables.account_urls")),
+    path("", include("feedback.urls")),
+    path("", include("traces.urls")),
     path("", include("runnables.urls")),
 ]
 

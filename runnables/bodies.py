@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from runnables import problems
+from runnables import hooks, problems
 from runnables.codec import NotSerializable, strict, tolerant
 from runnables.invocation import Invocation
 from runnables.served import ServedDeployment
@@ -23,8 +23,7 @@ def invoke_body(call: Invocation, output: Any) -> bytes:
     """
     encoded = call.served.encoder.dumps(output)
     events = b',"callback_events":' + tolerant.dumps(call.events.events) if call.events else b""
-    metadata = f',"metadata":{{"run_id":"{call.run_id}","feedback_tokens":[]}}'.encode()
-    return b'{"output":' + encoded + events + metadata + b"}"
+    return b'{"output":' + encoded + events + b',"metadata":' + _metadata(call) + b"}"
 
 
 def batch_body(
@@ -78,6 +77,23 @@ def _error(call: Invocation, output: Any) -> dict[str, Any] | None:
 
 
 def _batch_metadata(calls: Sequence[Invocation]) -> bytes:
-    run_ids = [str(call.run_id) for call in calls]
-    responses = [{"run_id": run_id, "feedback_tokens": []} for run_id in run_ids]
-    return orjson.dumps({"responses": responses, "run_ids": run_ids})
+    responses = b",".join(_metadata(call) for call in calls)
+    run_ids = orjson.dumps([str(call.run_id) for call in calls])
+    return b'{"responses":[' + responses + b'],"run_ids":' + run_ids + b"}"
+
+
+def _metadata(call: Invocation) -> bytes:
+    more = answer_metadata(call)
+    if not more:
+        return f'{{"run_id":"{call.run_id}","feedback_tokens":[]}}'.encode()
+    return orjson.dumps({"run_id": str(call.run_id), "feedback_tokens": [], **more})
+
+
+def answer_metadata(call: Invocation) -> dict[str, Any]:
+    """
+    What other apps add to the metadata of a call's answer: feedback tokens.
+    """
+    more: dict[str, Any] = {}
+    for hook in hooks.answer_metadata:
+        more.update(hook(call))
+    return more

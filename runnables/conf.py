@@ -38,6 +38,13 @@ DEFAULTS: dict[str, Any] = {
     "TRUSTED_PROXIES": 0,
     "TENANT": "",
     "CHAT_HISTORY_DAYS": None,
+    "TRACES": True,
+    "TRACE_PAYLOADS": "redacted",
+    "TRACE_DAYS": 30,
+    "TRACE_QUEUE": 20_000,
+    "TRACE_STEPS": 20_000,
+    "TRACE_BYTES": MIB,
+    "TRACE_SECONDS": 0.5,
     "ADMIN_BASE": "django.contrib.admin.ModelAdmin",
     "CALLBACKS": (),
     "RUN_METADATA": (),
@@ -193,6 +200,56 @@ class Conf:
         """
         days = self._value("CHAT_HISTORY_DAYS")
         return None if days is None else int(days)
+
+    @cached_property
+    def traces(self) -> bool:
+        """
+        Record runs, where a deployment says nothing else.
+        """
+        return bool(self._value("TRACES"))
+
+    @cached_property
+    def trace_payloads(self) -> str:
+        """
+        What is kept of inputs and outputs, where a deployment says nothing else: full,
+        redacted or shape.
+        """
+        return str(self._value("TRACE_PAYLOADS"))
+
+    @cached_property
+    def trace_days(self) -> int:
+        """
+        Days that a trace is kept, where a deployment says nothing else.
+        """
+        return int(self._value("TRACE_DAYS"))
+
+    @cached_property
+    def trace_queue(self) -> int:
+        """
+        Steps of finished runs that may wait to be written, per process; a run beyond is dropped.
+        """
+        return int(self._value("TRACE_QUEUE"))
+
+    @cached_property
+    def trace_steps(self) -> int:
+        """
+        Steps of one run that are recorded; those beyond are counted.
+        """
+        return int(self._value("TRACE_STEPS"))
+
+    @cached_property
+    def trace_bytes(self) -> int:
+        """
+        The longest input or output that is kept whole, in bytes of JSON.
+        """
+        return int(self._value("TRACE_BYTES"))
+
+    @cached_property
+    def trace_seconds(self) -> float:
+        """
+        How often a process writes the runs that have ended; 0 only when asked to, for tests.
+        """
+        return float(self._value("TRACE_SECONDS"))
 
     @cached_property
     def admin_base(self) -> Any:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import transaction
@@ -22,6 +23,9 @@ from django.utils import timezone
 
 from runnables import histogram
 from runnables.models import Deployment, Figures, Health
+
+if TYPE_CHECKING:
+    from runnables.invocation import Invocation
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +44,24 @@ Key = tuple[Kind, int]
 
 
 class _Counts:
-    __slots__ = ("durations", "first_chunks", "outcomes", "requests")
+    __slots__ = (
+        "cost",
+        "durations",
+        "error_classes",
+        "first_chunks",
+        "input_tokens",
+        "outcomes",
+        "output_tokens",
+        "requests",
+    )
 
     def __init__(self) -> None:
         self.requests = 0
         self.outcomes: dict[str, int] = {}
+        self.error_classes: dict[str, int] = {}
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.cost = Decimal(0)
         self.durations = [0] * histogram.BUCKETS
         self.first_chunks = [0] * histogram.BUCKETS
 
@@ -64,7 +81,8 @@ class _Last:
 @dataclass(slots=True)
 class Finished:
     """
-    How a call ended. `outcome` is "done" or one of OUTCOMES; durations are in seconds.
+    How a call ended. `outcome` is "done" or one of OUTCOMES; durations are in seconds, and
+    `ended_at` is since the epoch. `error` is a class, if the deployment is to blame.
     """
 
     run_id: UUID
@@ -72,6 +90,7 @@ class Finished:
     seconds: float
     first_chunk: float | None
     error: str = ""
+    ended_at: float = field(default_factory=time.time)
 
 
 _lock = threading.Lock()
@@ -84,21 +103,51 @@ def count(kind: Kind, call: Finished) -> None:
     Count a call; no query, no waiting. Nothing is kept for each: what lives long makes the
     garbage collector walk it.
     """
-    now, is_error = time.time(), call.outcome in ERRORS
-    key = (kind, int(now) // HOUR)
+    now, is_error = call.ended_at, call.outcome in ERRORS
     with _lock:
-        counts = _counts.get(key) or _counts.setdefault(key, _Counts())
+        counts = _counts_of(kind, now)
         counts.requests += 1
         counts.durations[histogram.bucket(call.seconds * 1000)] += 1
         if call.first_chunk is not None:
             counts.first_chunks[histogram.bucket(call.first_chunk * 1000)] += 1
         if call.outcome != "done":
             counts.outcomes[call.outcome] = counts.outcomes.get(call.outcome, 0) + 1
+        if call.error:
+            counts.error_classes[call.error] = counts.error_classes.get(call.error, 0) + 1
         if is_error or call.outcome == "done":
             last = _last.get(kind[0]) or _last.setdefault(kind[0], _Last())
             last.recent.append((int(now * 1000), not is_error))
             if is_error:
                 last.error = (datetime.fromtimestamp(now, UTC), call.error, call.run_id)
+
+
+def count_usage(
+    kind: Kind, ended_at: float, input_tokens: int, output_tokens: int, cost: Decimal
+) -> None:
+    """
+    Count what a call that was counted has used; as soon as it is known.
+    """
+    with _lock:
+        counts = _counts_of(kind, ended_at)
+        counts.input_tokens += input_tokens
+        counts.output_tokens += output_tokens
+        counts.cost += cost
+
+
+def _counts_of(kind: Kind, ended_at: float) -> _Counts:
+    key = (kind, int(ended_at) // HOUR)
+    return _counts.get(key) or _counts.setdefault(key, _Counts())
+
+
+def kind_of(call: Invocation) -> Kind | None:
+    """
+    What a call is counted under; None where no row knows the deployment.
+    """
+    deployment = call.deployment
+    if deployment.pk is None:
+        return None
+    canary = deployment.canary.pk if deployment.canary else 0
+    return deployment.pk, call.version.pk, canary, call.arm, call.endpoint
 
 
 def flush() -> set[int]:
@@ -155,7 +204,15 @@ def _add(key: Key, more: _Counts) -> None:
         setattr(row, outcome, getattr(row, outcome) + number)
     row.durations = histogram.added([row.durations, more.durations])
     row.first_chunks = histogram.added([row.first_chunks, more.first_chunks])
+    row.error_classes = _added(row.error_classes, more.error_classes)
+    row.input_tokens += more.input_tokens
+    row.output_tokens += more.output_tokens
+    row.cost += more.cost
     row.save()
+
+
+def _added(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    return dict(Counter(counts) + Counter(more))
 
 
 def _note(deployment: int, calls: _Last) -> None:
@@ -171,8 +228,11 @@ def _take_back(counts: Mapping[Key, _Counts], last: Mapping[int, _Last]) -> None
         for key, more in counts.items():
             kept = _counts.setdefault(key, _Counts())
             kept.requests += more.requests
-            for outcome, number in more.outcomes.items():
-                kept.outcomes[outcome] = kept.outcomes.get(outcome, 0) + number
+            kept.outcomes = _added(kept.outcomes, more.outcomes)
+            kept.error_classes = _added(kept.error_classes, more.error_classes)
+            kept.input_tokens += more.input_tokens
+            kept.output_tokens += more.output_tokens
+            kept.cost += more.cost
             kept.durations = histogram.added([kept.durations, more.durations])
             kept.first_chunks = histogram.added([kept.first_chunks, more.first_chunks])
         for deployment, calls in last.items():

@@ -29,7 +29,7 @@ from django.db import DatabaseError
 from django.http import HttpResponse
 from django.urls import Resolver404, URLPattern, resolve, set_script_prefix
 
-from runnables import database, problems, processes, snapshot, watcher
+from runnables import database, hooks, problems, processes, snapshot, watcher
 from runnables.conf import conf
 from runnables.connection import read_body, send_response, while_connected
 from runnables.consumers import StreamConsumer
@@ -190,6 +190,8 @@ class LangServeHandler:
         try:
             if conf.poll_seconds:
                 await asyncio.to_thread(watcher.stop)
+                for hook in hooks.stopping:
+                    await database.query(hook)
                 await database.query(watcher.write_figures)
                 await database.query(processes.leave)
         except DatabaseError:

@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from runnables import __version__, access, canaries, config_hash, limits
+from runnables import __version__, access, canaries, config_hash, hooks, limits
 from runnables.callback_events import CallbackEvents
 from runnables.conf import conf
 from runnables.config import AcceptedConfig, accept
@@ -56,6 +56,7 @@ class Invocation:
     filters: Mapping[str, list[str]] | None = None
     preset: str = ""
     events: CallbackEvents | None = None
+    recorders: tuple[hooks.Recorder, ...] = ()
 
     @property
     def runnable(self) -> Runnable[Any, Any]:
@@ -377,9 +378,14 @@ def _with_callbacks(call: Invocation, endpoint: str) -> Invocation:
     """
     The call with the handlers of this site, of this deployment, and its own event recorder.
     """
+    events = None
     if call.deployment.include_callback_events and endpoint in ("invoke", "batch"):
-        call = replace(call, events=CallbackEvents())
-    handlers: list[BaseCallbackHandler] = [call.events] if call.events else []
+        events = CallbackEvents()
+    recorders = tuple([one for make in hooks.recorders if (one := make(call))])
+    if events or recorders:
+        call = replace(call, events=events, recorders=recorders)
+    handlers: list[BaseCallbackHandler] = [events] if events else []
+    handlers += [one.handler for one in recorders if one.handler]
     handlers += [handler for make in conf.callbacks if (handler := make(call))]
     if call.deployment.options.callbacks:
         made = call.deployment.options.callbacks(call.caller)

@@ -19,7 +19,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from rest_framework.exceptions import APIException
 
-from runnables import figures, limits, running, snapshot
+from runnables import figures, hooks, limits, running, snapshot
 from runnables.access import let_in
 from runnables.exceptions import (
     ClientGone,
@@ -74,6 +74,9 @@ class under_way:
                 if stopped := self.running.leave(error):
                     raise stopped from None
                 raise
+        for call in self._calls:
+            for recorder in call.recorders:
+                recorder.begin()
         return self.running
 
     async def __aexit__(
@@ -82,7 +85,7 @@ class under_way:
         if self._place:
             await self._place.__aexit__(kind, error, trace)
         stopped = self.running.leave(error)
-        self._count(stopped or error)
+        self._end(stopped or error)
         if stopped:
             raise stopped from None
 
@@ -99,22 +102,35 @@ class under_way:
         self._place = place
         self.running.begin()
 
-    def _count(self, error: BaseException | None) -> None:
-        call, ongoing = self._calls[0], self.running
-        deployment = call.deployment
-        if deployment.pk is None:
-            return
-        outcome, name = ("done", "") if error is None else _outcome(error)
+    def _end(self, error: BaseException | None) -> None:
+        state, name = ("done", "") if error is None else _outcome(error)
+        ongoing = self.running
         first, began = ongoing.first_chunk_at, ongoing.started_at
-        canary = deployment.canary.pk if deployment.canary else 0
+        outcome = hooks.Outcome(
+            state,
+            error,
+            time.monotonic() - began,
+            None if first is None else first - began,
+            time.time(),
+        )
+        self._count(outcome, name)
+        for number, call in enumerate(self._calls):
+            for recorder in call.recorders:
+                recorder.finish(outcome, is_first=not number)
+
+    def _count(self, outcome: hooks.Outcome, error: str) -> None:
+        call = self._calls[0]
+        if (kind := figures.kind_of(call)) is None:
+            return
         figures.count(
-            (deployment.pk, call.version.pk, canary, call.arm, call.endpoint),
+            kind,
             figures.Finished(
                 call.run_id,
-                outcome,
-                time.monotonic() - began,
-                None if first is None else first - began,
-                name,
+                outcome.state,
+                outcome.seconds,
+                outcome.first_chunk,
+                error,
+                outcome.ended_at,
             ),
         )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from runnables import database, served
+from runnables import database, hooks, served
 from runnables.conf import conf
 from runnables.exceptions import Unavailable, UnknownDeployment
 from runnables.models import Canary, Deployment, Revision
@@ -95,6 +95,8 @@ def refresh() -> None:
             if not kept or kept.values != values or kept.registration is not registration:
                 kept = ServedDeployment(values, registration, replaces=kept)
             by_path[kept.path] = kept
+        for hook in hooks.refreshed:
+            hook()
         _current = Snapshot(revision, MappingProxyType(by_path))
 
 

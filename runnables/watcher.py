@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
 
-from runnables import figures, history, processes, running, snapshot, trials
+from runnables import figures, history, hooks, processes, running, snapshot, trials
 from runnables.conf import conf
 from runnables.models import CancelRequest, QuotaUse
 
@@ -116,6 +116,8 @@ def tidy() -> None:
     processes.prune()
     if conf.chat_history_days is not None:
         history.prune(timedelta(days=conf.chat_history_days))
+    for hook in hooks.tidied:
+        hook()
 
 
 def _obey_cancel_requests() -> None:

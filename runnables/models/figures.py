@@ -37,6 +37,12 @@ class Figures(models.Model):
     # 64 counts each; milliseconds of whole calls, and to the first chunk of streams.
     durations = models.JSONField(default=list)
     first_chunks = models.JSONField(default=list)
+    # Class -> how often, of the calls that failed or timed out.
+    error_classes = models.JSONField(default=dict)
+    # Of the calls whose runs were recorded, which sampling may make fewer than the requests.
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=20, decimal_places=9, default=0)
 
     class Meta:
         verbose_name = _("figures of an hour")

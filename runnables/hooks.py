@@ -1,0 +1,85 @@
+"""
+What the apps above this one join in with: each appends its functions here when it is ready.
+Nothing here knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import BaseCallbackHandler
+
+    from runnables.invocation import Invocation
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    How the calls of one request ended. `state` is "done" or one of `figures.OUTCOMES`; times
+    are in seconds, `ended_at` since the epoch. `error` is what the runnable raised, if it did.
+    """
+
+    state: str
+    error: BaseException | None
+    seconds: float
+    first_chunk: float | None
+    ended_at: float
+
+
+class Recorder(Protocol):
+    """
+    Follows one call. `handler`, if there is one, joins the run's callbacks.
+    """
+
+    handler: BaseCallbackHandler | None
+
+    def begin(self) -> None:
+        """
+        The run begins, in the task that runs it.
+        """
+
+    def finish(self, outcome: Outcome, *, is_first: bool) -> None:
+        """
+        The request has ended; `is_first` for one of its calls, whose outcome is the request's.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """
+    What is known of a run, or of a step of one: then `run_id` is the whole run's.
+    """
+
+    run_id: UUID
+    deployment: int | None
+    version: int
+    principal: str
+    state: str
+
+
+# (call) -> Recorder | None
+recorders: list[Callable[[Invocation], Recorder | None]] = []
+# (call) -> what joins the metadata of its answer: `{"feedback_tokens": […]}`. Never awaited:
+# it must neither wait nor ask the database.
+answer_metadata: list[Callable[[Invocation], Mapping[str, Any]]] = []
+# (id of a run or a step) -> what is known; asks the database.
+known_runs: list[Callable[[UUID], KnownRun | None]] = []
+# After a process has read the deployments anew; may ask the database.
+refreshed: list[Callable[[], None]] = []
+# Once an hour in each process; may ask the database.
+tidied: list[Callable[[], None]] = []
+# Before a process ends; may ask the database.
+stopping: list[Callable[[], None]] = []
+# (user) -> deletes what this app keeps of them: what -> how many.
+forgotten: list[Callable[[Any], dict[str, int]]] = []
+
+
+def known_run(run_id: UUID) -> KnownRun | None:
+    """
+    What any app knows of the run or step; asks the database.
+    """
+    return next((found for find in known_runs if (found := find(run_id))), None)
