@@ -99,7 +99,7 @@ class CallerRequest:
         """
         One short text per owner of things; empty for anonymous callers.
         """
-        return f"u{_plain_key(self.user.pk)}" if self.user.is_authenticated else ""
+        return principal_of(self.user)
 
     @cached_property
     def run_id(self) -> UUID | None:
@@ -260,6 +260,13 @@ def _session_user_of_any_engine(request: HttpRequest, session: Any) -> tuple[Any
     request.session = session
     user: Any = user_of_session(request)
     return user, groups_of(user)
+
+
+def principal_of(user: Any) -> str:
+    """
+    One short text per owner of things; empty for AnonymousUser.
+    """
+    return f"u{_plain_key(user.pk)}" if user.is_authenticated else ""
 
 
 def groups_of(user: Any) -> dict[int, str]:

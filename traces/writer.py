@@ -1,2 +1,5 @@
 """stub"""
-def stop(): pass
+
+
+def stop():
+    pass
