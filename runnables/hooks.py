@@ -76,6 +76,8 @@ tidied: list[Callable[[], None]] = []
 stopping: list[Callable[[], None]] = []
 # (user) -> deletes what this app keeps of them: what -> how many.
 forgotten: list[Callable[[Any], dict[str, int]]] = []
+# () -> numbers of this process by name, that are reported with what it is running.
+gauges: list[Callable[[], Mapping[str, int]]] = []
 
 
 def known_run(run_id: UUID) -> KnownRun | None:
