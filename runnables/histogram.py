@@ -18,6 +18,7 @@ FIRST = 1.0
 RATIO = 1.24
 # Where each bucket but the last ends.
 _ENDS = [FIRST * RATIO**number for number in range(BUCKETS - 1)]
+LONGEST = FIRST * RATIO ** (BUCKETS - 1)
 
 
 def bucket(milliseconds: float) -> int:
@@ -60,7 +61,7 @@ def percentile(histogram: Sequence[int], share: float) -> float | None:
             inside = _inside(wanted - seen, before, count, after)
             return float(FIRST * RATIO ** (index - 1 + inside))
         seen += count
-    return FIRST * RATIO ** (BUCKETS - 1)
+    return LONGEST
 
 
 def _inside(wanted: float, before: int, count: int, after: int) -> float:

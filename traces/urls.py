@@ -1,5 +1,7 @@
 from typing import Any
 
+from traces import dashboard_urls
+
 app_name = "langserve_traces"
 
-urlpatterns: list[Any] = []
+urlpatterns: list[Any] = [*dashboard_urls.urlpatterns]
