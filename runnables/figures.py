@@ -11,14 +11,17 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+import orjson
 from django.db import transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from runnables import histogram
@@ -283,17 +286,19 @@ class Sum:
 
 def summed(rows: Iterable[Any]) -> Sum:
     """
-    Rows of Figures, or sums of some, as one.
+    Rows of Figures, or sums or Hours of some, as one.
     """
     rows = list(rows)
     outcomes: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     for row in rows:
-        outcomes.update(row.outcomes)
-        classes.update(row.error_classes)
+        if row.outcomes:
+            outcomes.update(row.outcomes)
+        if row.error_classes:
+            classes.update(row.error_classes)
     return Sum(
         requests=sum(row.requests for row in rows),
-        outcomes=dict(outcomes),
+        outcomes=dict(+outcomes),  # without those that there were none of
         durations=histogram.added(row.durations for row in rows),
         first_chunks=histogram.added(row.first_chunks for row in rows),
         error_classes=dict(classes),
@@ -301,6 +306,53 @@ def summed(rows: Iterable[Any]) -> Sum:
         output_tokens=sum(row.output_tokens for row in rows),
         cost=sum((row.cost for row in rows), Decimal(0)),
     )
+
+
+class Hour(NamedTuple):
+    """
+    A row of Figures where thousands are read: a tenth of what making an object of each costs.
+    """
+
+    deployment_id: int
+    version_id: int
+    arm: str
+    endpoint: str
+    hour: datetime
+    requests: int
+    outcomes: Mapping[str, int]
+    durations: list[int]
+    first_chunks: list[int]
+    error_classes: Mapping[str, int]
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal
+
+
+def hours(rows: Any) -> Iterator[Hour]:
+    """
+    The rows of a query of Figures, quickly.
+    """
+    # As texts, since Django's own way of reading JSON takes most of the time.
+    texts = {f"{name}_text": Cast(name, TextField()) for name in _JSON}
+    plain = ("deployment_id", "version_id", "arm", "endpoint", "hour", "requests")
+    usage = ("input_tokens", "output_tokens", "cost")
+    names = (*plain, *texts, *usage, *OUTCOMES)
+    for row in rows.annotate(**texts).values_list(*names).iterator():
+        durations, first_chunks, classes, *used = row[len(plain) : -len(OUTCOMES)]
+        others = row[-len(OUTCOMES) :]
+        yield Hour._make(
+            (
+                *row[: len(plain)],
+                dict(zip(OUTCOMES, others, strict=True)) if any(others) else {},
+                orjson.loads(durations),
+                orjson.loads(first_chunks),
+                orjson.loads(classes),
+                *used,
+            )
+        )
+
+
+_JSON = ("durations", "first_chunks", "error_classes")
 
 
 def since(hours: int = 24) -> Any:

@@ -47,7 +47,7 @@ class Unit:
 COUNT = Unit(formats.count, formats.short_count, whole=True)
 PERCENT = Unit(formats.percent, formats.percent, most=100)
 MILLISECONDS = Unit(formats.duration, formats.duration)
-MONEY = Unit(formats.money, formats.money)
+MONEY = Unit(formats.money, formats.short_count)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ class Chart:
 
     @property
     def is_empty(self) -> bool:
-        return not any(value for column in self.series for value in column.values)
+        # No count is zero, and no rate is none: a rate of zero is something to see.
+        nothing = (None, 0) if self.stacked else (None,)
+        return all(value in nothing for column in self.series for value in column.values)
 
 
 def as_csv(chart: Chart) -> str:
@@ -268,7 +270,8 @@ def _bars(chart: Chart, place: _Place) -> Iterator[Bar]:
 
 
 def _line(number: int, values: Sequence[Value], buckets: Sequence[Bucket], place: _Place) -> Line:
-    solid, so_far = [], []
+    solid: list[str] = []
+    so_far: list[str] = []
     for at, value in enumerate(values):
         before = values[at - 1] if at else None
         if value is None or before is None:

@@ -146,7 +146,7 @@ def numbers(selection: Selection, period: Period | None = None) -> Numbers:
     All that the figures tell of the selection; two or three queries.
     """
     period = period or selection.period
-    rows = list(selection.figures(period).defer("endpoint", "canary_id"))
+    rows = list(figures.hours(selection.figures(period)))
     runs = _runs(selection, period, sum(row.requests for row in rows))
     bucket_of, group_of = period.bucket_of(), GROUPS[selection.breakdown]
     cells: defaultdict[Cell, list[Any]] = defaultdict(list)
@@ -242,9 +242,10 @@ def _runs(selection: Selection, period: Period, requests: int) -> list[Run]:
         )
     )
     try:
-        return within(lambda: [Run(*row) for row in rows[: EXACT_BELOW + 1]])
+        found: list[Any] = within(lambda: list(rows[: EXACT_BELOW + 1]))
     except TooSlow:
         return []
+    return [Run(*row) for row in found]
 
 
 def _covers(counted: Mapping[Cell, Sum], timed: Mapping[Cell, list[Run]]) -> bool:

@@ -14,6 +14,7 @@ from traces.charts import COUNT, MILLISECONDS, MONEY, PERCENT, Unit, Value
 from traces.dashboard import Numbers, Stats
 from traces.dashboard_people import Ratings
 
+SHORT = Unit(formats.short_count, formats.short_count, whole=True)
 # Less is told as none.
 LEAST_PERCENT = 0.5
 
@@ -72,7 +73,7 @@ def cards(now: Numbers, before: Numbers | None, said: Ratings | None) -> list[Ca
         positive = formats.percent(said.everything.share)
         found.append(Card(_("Positive feedback"), positive, detail))
     if _tokens(now.total):
-        found.append(of.card(_("Tokens"), _tokens, COUNT, amount, _in_and_out))
+        found.append(of.card(_("Tokens"), _tokens, SHORT, amount, _in_and_out))
     if now.total.sum.cost:
         found.append(of.card(_("Cost"), lambda stats: stats.sum.cost, MONEY, amount))
     return found

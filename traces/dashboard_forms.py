@@ -19,6 +19,7 @@ from traces.dashboard import Selection
 from traces.periods import Period, between_days, last_days, last_hours
 
 VERSIONS_SHOWN = 100
+FIRST_YEAR = 1900
 DEFAULT_RANGE = "7d"
 RANGES = {
     "24h": gettext_lazy("Last 24 hours"),
@@ -33,7 +34,7 @@ GROUPS = {
     "arm": gettext_lazy("Canary or not"),
 }
 COMPARED = {
-    "": gettext_lazy("The period before"),
+    "": gettext_lazy("Period before"),
     "nothing": gettext_lazy("Nothing"),
 }
 
@@ -108,7 +109,9 @@ class Filters(forms.Form):
                 self.add_error(name, _("Choose a day."))
         if since is None or until is None:
             return
-        if since > until:
+        if since.year < FIRST_YEAR:
+            self.add_error("since", _("That is too long ago."))
+        elif since > until:
             self.add_error("until", _("This is before the first day."))
         elif since > timezone.localdate():
             self.add_error("since", _("This day is yet to come."))

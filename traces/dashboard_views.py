@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.urls import get_script_prefix
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -53,7 +54,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         return render(request, "traces/dashboard.html", {"filters": filters}, status=400)
     board = Board(filters.selection(), compared=not filters.cleaned_data["compare"])
     if wanted := request.GET.get("csv"):
-        return _csv(board, wanted)
+        return _csv(request, board, wanted)
     return render(request, "traces/dashboard.html", _context(request, filters, board))
 
 
@@ -118,6 +119,19 @@ class Board:
             "cost": lambda: charts.cost_chart(self.sources),
         }
 
+    def csv(self, name: str) -> str:
+        """
+        A chart's or a table's numbers; raises TooSlow, and Http404 for any other name.
+        """
+        if name in self.charts():
+            chart = self.charts()[name]()
+            if chart is None and self.said is None:
+                raise TooSlow
+            return as_csv(chart) if chart else csv_text(["from", "to"], [])
+        if name in self.tables():
+            return csv_text(*self.tables()[name]())
+        raise Http404
+
     def _feedback(self) -> Chart | None:
         said = self.said
         return charts.feedback_chart(self.sources, said) if said and said.keys else None
@@ -169,17 +183,16 @@ def _in_time(query: Callable[[], T]) -> T | None:
         return None
 
 
-def _csv(board: Board, wanted: str) -> HttpResponse:
-    text = ""
-    if wanted in board.charts():
-        if board.charts()[wanted]() is None and wanted == "feedback" and board.said is None:
-            return HttpResponse(status=503)
-        chart = board.charts()[wanted]()
-        text = as_csv(chart) if chart else csv_text(["from", "to"], [])
-    elif wanted in board.tables():
-        text = csv_text(*board.tables()[wanted]())
-    else:
-        raise Http404
+def _csv(request: HttpRequest, board: Board, wanted: str) -> HttpResponse:
+    try:
+        text = board.csv(wanted)
+    except TooSlow:
+        return refusal(
+            request,
+            title=_("This took the database too long"),
+            text=_("A shorter range may do."),
+            status=503,
+        )
     response = HttpResponse(text, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{wanted}.csv"'
     return response
@@ -209,6 +222,8 @@ def _context(request: HttpRequest, filters: Filters, board: Board) -> dict[str, 
         "dropped": _dropped(board.selection) if request.user.is_superuser else 0,
         "reported_at": _reported_at(),
         "csv_url": csv_url,
+        "ranged_query": _without(asked, "csv", "range", "since", "until"),
+        "example": "" if board.now.total.sum.requests else _example(request, board.selection),
         "kept_query": _without(asked, "csv", "deployment", "version", "versions_of"),
         "is_everything": not board.selection.group_by,
     }
@@ -219,6 +234,17 @@ def _without(asked: QueryDict, *names: str) -> str:
     for name in names:
         kept.pop(name, None)
     return kept.urlencode()
+
+
+def _example(request: HttpRequest, selection: Selection) -> str:
+    """
+    The address of something to call.
+    """
+    found = Deployment.objects.enabled().filter(pk__in=selection.deployments).first()
+    if found is None:
+        return ""
+    path = "/".join(part for part in (conf.prefix, found.path, "invoke") if part)
+    return request.build_absolute_uri(f"{get_script_prefix()}{path}")
 
 
 def _cards(board: Board) -> list[Card]:
@@ -234,8 +260,10 @@ def _kept_since(selection: Selection) -> datetime | None:
     """
     Since when traces are kept, if that is within the period.
     """
-    own = Tracing.objects.filter(deployment__in=selection.deployments, days__isnull=False)
-    days = min([conf.trace_days, *own.values_list("days", flat=True)])
+    own = Tracing.objects.filter(deployment__in=selection.deployments)
+    days = min(
+        own_days or conf.trace_days for own_days in [None, *own.values_list("days", flat=True)]
+    )
     kept = selection.period.now - timedelta(days=days)
     return kept if kept > selection.period.start else None
 

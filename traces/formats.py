@@ -14,14 +14,14 @@ NOTHING = "–"  # noqa: RUF001 - what a table has for nothing
 
 
 def count(value: Number) -> str:
-    return number_format(round(value), 0, force_grouping=True)
+    return number_format(_rounded(value, 0), 0, force_grouping=True)
 
 
 def number(value: Number) -> str:
     """
     With one digit behind the point, if there is one.
     """
-    return number_format(round(value, 1), _digits(float(value)))
+    return number_format(_rounded(value, 1), _digits(float(value)))
 
 
 def short_count(value: Number) -> str:
@@ -35,16 +35,16 @@ def short_count(value: Number) -> str:
 
 
 def percent(value: Number) -> str:
-    digits = 0 if value == round(value) else 1
-    return _("%(number)s %%") % {"number": number_format(round(value, digits), digits)}
+    digits = _digits(float(value))
+    return _("%(number)s %%") % {"number": number_format(_rounded(value, digits), digits)}
 
 
 def money(value: Number) -> str:
     """
     A cost; small ones with as many digits as tell something.
     """
-    digits = 2 if not value or abs(value) >= 1 else 4
-    return number_format(round(value, digits), digits, force_grouping=True)
+    digits = 2 if not value or abs(float(value)) >= 1 else 4
+    return number_format(_rounded(value, digits), digits, force_grouping=True)
 
 
 def duration(milliseconds: Number) -> str:
@@ -64,6 +64,10 @@ def duration(milliseconds: Number) -> str:
         "minutes": number_format(minutes, 0, force_grouping=True),
         "seconds": rest,
     }
+
+
+def _rounded(value: Number, digits: int) -> Decimal:
+    return round(Decimal(str(value)), digits)
 
 
 def _digits(value: float) -> int:

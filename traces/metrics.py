@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -25,7 +25,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from runnables import figures, histogram, processes
-from runnables.models import Deployment, Figures
+from runnables.models import Deployment, DeploymentVersion, Figures
 from traces.models import DroppedTraces
 
 STATES = ("done", *figures.OUTCOMES)
@@ -36,13 +36,14 @@ EVERY = 4
 # Older rows do not change any more but by `rebuild`, and are read once per process.
 SETTLED = timedelta(days=2)
 
+# A deployment's name and an endpoint; with the key of a version between them.
 Kind = tuple[str, str]
+VersionKind = tuple[str, int, str]
 
 
 class Collected(NamedTuple):
     """
-    What was counted of one deployment's endpoint. `seconds` are not known to histograms, and
-    are what the middles of their buckets add up to.
+    What was counted under one endpoint.
     """
 
     states: Counter[str]
@@ -59,12 +60,19 @@ class FiguresCollector(Collector):
     """
 
     def collect(self) -> Iterator[Metric]:
-        totals = _totals()
+        by_version = _totals()
+        totals = _of_all_versions(by_version)
         yield _requests(totals)
-        yield _version_requests()
-        yield _times("langserve_request_duration_seconds", "How long calls took.", totals, 1)
+        yield _version_requests(by_version)
         yield _times(
-            "langserve_first_chunk_seconds", "How long streams took to their first.", totals, 2
+            "langserve_request_duration_seconds",
+            "How long calls took. The sum is read from the buckets, and close.",
+            {kind: counted.durations for kind, counted in totals.items()},
+        )
+        yield _times(
+            "langserve_first_chunk_seconds",
+            "How long streams took to their first chunk. The sum is read from the buckets.",
+            {kind: counted.first_chunks for kind, counted in totals.items()},
         )
         yield from _usage(totals)
         yield from _going_on()
@@ -83,36 +91,31 @@ def _requests(totals: Mapping[Kind, Collected]) -> Metric:
     return metric
 
 
-def _version_requests() -> Metric:
+def _version_requests(by_version: Mapping[VersionKind, Collected]) -> Metric:
     metric = CounterMetricFamily(
         "langserve_version_requests",
         f"The same by version, of the {VERSIONS} newest that were called.",
         labels=["deployment", "version", "state"],
     )
-    rows = (
-        Figures.objects.order_by()
-        .values("deployment__name", "version__number")
-        .annotate(all=Sum("requests"), **{name: Sum(name) for name in figures.OUTCOMES})
-        .order_by("deployment__name", "-version__number")
-    )
+    numbers = dict(DeploymentVersion.objects.values_list("pk", "number"))
+    states: dict[tuple[str, int], Counter[str]] = {}
+    for (name, version, _endpoint), counted in by_version.items():
+        if version in numbers:
+            states.setdefault((name, numbers[version]), Counter()).update(counted.states)
     shown: Counter[str] = Counter()
-    for row in rows:
-        name = row["deployment__name"]
+    for name, number in sorted(states, key=lambda one: (one[0], -one[1])):
         shown[name] += 1
-        if shown[name] > VERSIONS:
-            continue
-        others = {state: row[state] for state in figures.OUTCOMES}
-        for state, number in {"done": row["all"] - sum(others.values()), **others}.items():
-            metric.add_metric([name, str(row["version__number"]), state], number)
+        if shown[name] <= VERSIONS:
+            for state in STATES:
+                metric.add_metric([name, str(number), state], states[name, number][state])
     return metric
 
 
-def _times(name: str, help_text: str, totals: Mapping[Kind, Collected], which: int) -> Metric:
+def _times(name: str, help_text: str, counts: Mapping[Kind, list[int]]) -> Metric:
     metric = HistogramMetricFamily(name, help_text, labels=["deployment", "endpoint"])
-    for kind, counted in totals.items():
-        counts: list[int] = counted[which]  # type: ignore[assignment]
-        if which == 1 or sum(counts):
-            metric.add_metric([*kind], _buckets(counts), sum_value=_seconds(counts))
+    for kind, of_kind in counts.items():
+        if any(of_kind):
+            metric.add_metric([*kind], _buckets(of_kind), sum_value=_seconds(of_kind))
     return metric
 
 
@@ -129,9 +132,9 @@ def _buckets(counts: list[int]) -> list[tuple[str, float]]:
 
 
 def _seconds(counts: list[int]) -> float:
-    middle = histogram.RATIO**-0.5
+    middle = histogram.RATIO**-0.5 / 1000
     ends = [min(histogram.end(number), histogram.LONGEST) for number in range(histogram.BUCKETS)]
-    return sum(count * end * middle / 1000 for count, end in zip(counts, ends, strict=True))
+    return float(sum(count * end * middle for count, end in zip(counts, ends, strict=True)))
 
 
 def _usage(totals: Mapping[Kind, Collected]) -> Iterator[Metric]:
@@ -178,7 +181,7 @@ def _traces() -> Iterator[Metric]:
 # Totals. Rows of long ago are many, and stay as they are.
 
 _lock = threading.Lock()
-_settled: tuple[datetime, dict[Kind, Collected]] | None = None
+_settled: tuple[datetime, dict[VersionKind, Collected]] | None = None
 
 
 def forget() -> None:
@@ -190,36 +193,47 @@ def forget() -> None:
         _settled = None
 
 
-def _totals() -> dict[Kind, Collected]:
+def _totals() -> dict[VersionKind, Collected]:
     global _settled
     until = timezone.now().replace(minute=0, second=0, microsecond=0) - SETTLED
     with _lock:
         known = _settled
     since, totals = known or (None, {})
     if since is None or since < until:
-        between = Figures.objects.filter(hour__lt=until)
-        totals = _added(totals, between.filter(hour__gte=since) if since else between)
+        rows = Figures.objects.filter(hour__lt=until)
+        totals = _with(totals, rows.filter(hour__gte=since) if since else rows)
         with _lock:
             _settled = (until, totals)
-    return _added(totals, Figures.objects.filter(hour__gte=max(until, since or until)))
+    return _with(totals, Figures.objects.filter(hour__gte=max(until, since or until)))
 
 
-def _added(totals: Mapping[Kind, Collected], rows: Iterable[Any]) -> dict[Kind, Collected]:
+def _with(
+    totals: Mapping[VersionKind, Collected], rows: QuerySet[Figures]
+) -> dict[VersionKind, Collected]:
     """
-    The totals with these rows of Figures.
+    The totals with these rows.
     """
-    found: defaultdict[Kind, list[Any]] = defaultdict(list)
+    found: defaultdict[VersionKind, list[figures.Hour]] = defaultdict(list)
     names = dict(Deployment.objects.values_list("pk", "name"))
-    queryset: Any = rows
-    for row in queryset.iterator():
+    for row in figures.hours(rows):
         if row.deployment_id in names:
-            found[names[row.deployment_id], row.endpoint].append(row)
-    return {kind: _sum(totals.get(kind), found.get(kind, [])) for kind in sorted({*totals, *found})}
+            found[names[row.deployment_id], row.version_id, row.endpoint].append(row)
+    more = {kind: _collected(figures.summed(of_kind)) for kind, of_kind in found.items()}
+    return {
+        kind: _added([one[kind] for one in (totals, more) if kind in one])
+        for kind in sorted({*totals, *more})
+    }
 
 
-def _sum(before: Collected | None, rows: list[Any]) -> Collected:
-    total = figures.summed(rows)
-    now = Collected(
+def _of_all_versions(by_version: Mapping[VersionKind, Collected]) -> dict[Kind, Collected]:
+    found: defaultdict[Kind, list[Collected]] = defaultdict(list)
+    for (name, _version, endpoint), counted in by_version.items():
+        found[name, endpoint].append(counted)
+    return {kind: _added(of_kind) for kind, of_kind in sorted(found.items())}
+
+
+def _collected(total: figures.Sum) -> Collected:
+    return Collected(
         states=Counter({"done": total.done, **total.outcomes}),
         durations=total.durations,
         first_chunks=total.first_chunks,
@@ -227,13 +241,17 @@ def _sum(before: Collected | None, rows: list[Any]) -> Collected:
         output_tokens=total.output_tokens,
         cost=float(total.cost),
     )
-    if before is None:
-        return now
+
+
+def _added(parts: Sequence[Collected]) -> Collected:
+    states: Counter[str] = Counter()
+    for part in parts:
+        states.update(part.states)
     return Collected(
-        before.states + now.states,
-        histogram.added([before.durations, now.durations]),
-        histogram.added([before.first_chunks, now.first_chunks]),
-        before.input_tokens + now.input_tokens,
-        before.output_tokens + now.output_tokens,
-        before.cost + now.cost,
+        states,
+        histogram.added(part.durations for part in parts),
+        histogram.added(part.first_chunks for part in parts),
+        sum(part.input_tokens for part in parts),
+        sum(part.output_tokens for part in parts),
+        sum(part.cost for part in parts),
     )

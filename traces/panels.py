@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -20,6 +20,11 @@ from traces.changes import Change
 from traces.charts import Area, Chart, Drawing, draw
 from traces.dashboard import Selection
 from traces.periods import Bucket, Period
+
+# Of the width: less between two flags, and they are one. The numbers of those near the end
+# stand before them.
+CLOSE = 0.08
+NEAR_END = 0.82
 
 
 class Row(NamedTuple):
@@ -129,24 +134,32 @@ class Frame:
 
 def flags(changes: Sequence[Change], buckets: Sequence[Bucket]) -> list[Flag]:
     """
-    The changes by their numbers; those of one bucket together.
+    The changes by their numbers; those whose numbers would overlap together.
     """
-    found: dict[int, list[int]] = {}
+    groups: list[tuple[float, list[int]]] = []
     for number, change in enumerate(changes, 1):
-        for at, bucket in enumerate(buckets):
-            if bucket.start <= change.at < bucket.end:
-                found.setdefault(at, []).append(number)
-    return [_flag(at, numbers, buckets, changes) for at, numbers in found.items()]
+        share = _share_of(change.at, buckets)
+        if share is None:
+            continue
+        room = CLOSE if share <= NEAR_END else 2.5 * CLOSE
+        if groups and share - groups[-1][0] < room:
+            groups[-1][1].append(number)
+        else:
+            groups.append((share, [number]))
+    return [_flag(share, numbers) for share, numbers in groups]
 
 
-def _flag(
-    at: int, numbers: list[int], buckets: Sequence[Bucket], changes: Sequence[Change]
-) -> Flag:
-    bucket = buckets[at]
-    inside = (changes[numbers[0] - 1].at - bucket.start) / (bucket.end - bucket.start)
-    share = (at + inside) / len(buckets)
+def _share_of(moment: datetime, buckets: Sequence[Bucket]) -> float | None:
+    for at, bucket in enumerate(buckets):
+        if bucket.start <= moment < bucket.end:
+            inside = (moment - bucket.start) / (bucket.end - bucket.start)
+            return (at + inside) / len(buckets)
+    return None
+
+
+def _flag(share: float, numbers: Sequence[int]) -> Flag:
     text = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-    return Flag(f"{100 * share:.2f}%", "end" if share > 0.9 else "start", text)
+    return Flag(f"{100 * share:.2f}%", "end" if share > NEAR_END else "start", text)
 
 
 def _lost_share(period: Period, buckets: Sequence[Bucket]) -> float:
