@@ -20,8 +20,10 @@ MAX_PATTERN_LENGTH = 500
 # Words of names under which secrets stand. Narrower than what closes an id to callers: a `key`
 # or an `endpoint` in a payload is seldom one.
 _WORDS = frozenset(
-    ["secret", "secrets", "password", "passwd", "passphrase", "token", "apikey", "authorization"]
-    + ["cookie", "credential", "credentials"]
+    (
+        *("secret", "secrets", "password", "passwd", "passphrase", "token", "apikey"),
+        *("authorization", "cookie", "credential", "credentials"),
+    )
 )
 _PAIRS = frozenset([("api", "key"), ("private", "key"), ("access", "key"), ("secret", "key")])
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
