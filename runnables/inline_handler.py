@@ -5,8 +5,9 @@ A callback handler that LangChain calls in the task that runs the step.
 from __future__ import annotations
 
 import sys
+from types import CodeType
 
-from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
 
 
 class InlineHandler(BaseCallbackHandler):
@@ -21,9 +22,11 @@ class InlineHandler(BaseCallbackHandler):
         it keeps the event from all that are not (langchain-core 1.8), and stream_events, the
         tracers and the site's own handlers would never hear of the model.
         """
-        asking = sys._getframe(1)
-        above = asking.f_back  # in Python 3.11 a comprehension has a frame of its own
-        return asking.f_code.co_name != _BROKEN and not (above and above.f_code.co_name == _BROKEN)
+        code = sys._getframe(1).f_code
+        return code is not _asking and code is not _first and code is not _second
 
 
-_BROKEN = "on_llm_start"
+# In Python 3.11 its two comprehensions have code of their own.
+_asking = AsyncCallbackManager.on_llm_start.__code__
+_inner = [one for one in _asking.co_consts if isinstance(one, CodeType)]
+_first, _second = (*_inner, None, None)[:2]

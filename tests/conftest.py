@@ -24,7 +24,7 @@ from runnables.asgi import get_asgi_application
 from runnables.models import ApiToken, Deployment, DeploymentVersion, Grant
 from runnables.permissions import OF_CALLERS
 from runnables.registry import default_registry
-from traces import writer
+from traces import queue, writer
 from traces.models import Trace
 
 # The test database lies there: a file, since live servers share it.
@@ -156,7 +156,7 @@ def site(transactional_db: None, settings: Any) -> Iterator[Site]:
     database.close()
     figures.forget()
     writer.stop()
-    writer.forget()
+    queue.clear()
     cache.clear()
     snapshot.forget()
     default_registry.clear()

@@ -14,6 +14,7 @@ class TracesConfig(AppConfig):
         hooks.recorders.append(recorder.recorder_of)
         hooks.known_runs.append(runs.known_run)
         hooks.refreshed.append(rules.refresh)
+        hooks.refreshed.append(writer.start)
         hooks.tidied.append(retention.tidy)
         hooks.stopping.append(writer.stop)
         hooks.forgotten.append(retention.forget_user)

@@ -6,8 +6,7 @@ to those who may not see it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from langchain_core.messages import BaseMessage
@@ -23,33 +22,31 @@ _TELLING = ("content", "text", "question", "input", "output", "answer", "query",
 _SHOWN_KEYS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """
     JSON of a payload as far as it is kept, its whole size in bytes, and its shape.
     """
 
-    json: str = ""
-    size: int = 0
-    shape: str = ""
+    json: str
+    size: int
+    shape: str
 
 
-NOTHING = Kept()
+NOTHING = Kept("", 0, "")
 
 
 def kept(value: Any, rules: Rules) -> Kept:
     if value is None:
         return NOTHING
-    told = shape(value, rules)
-    if rules.payloads == Payloads.SHAPE:
-        return Kept(size=len(tolerant.dumps(value)), shape=told)
     data = tolerant.dumps(value)
+    if rules.payloads == Payloads.SHAPE:
+        return Kept("", len(data), shape(value, rules))
     if rules.redactor:
         data = rules.redactor.json(data)
     size, most = len(data), conf.trace_bytes
     # Cut in the middle of a character, the rest of it goes.
     text = data.decode() if size <= most else data[:most].decode(errors="ignore")
-    return Kept(text, size, told)
+    return Kept(text, size, shape(value, rules))
 
 
 def text(value: str, rules: Rules) -> str:
@@ -90,13 +87,16 @@ def preview(json: str) -> str:
     """
     The first characters of a payload, of its text if it has one.
     """
-    if not json:
-        return ""
+    if json[:1] not in ('"', "{", "["):
+        return json  # nothing, a number or a word
     try:
         value = orjson.loads(json)
     except orjson.JSONDecodeError:  # it was cut
         return json[:SHOWN_CHARACTERS]
     return _telling(value, json)[:SHOWN_CHARACTERS].replace("\0", "")
+
+
+_SIMPLE = {bool: "boolean", int: "number", float: "number", type(None): "null"}
 
 
 def _telling(value: Any, json: str, depth: int = 0) -> str:
@@ -114,15 +114,12 @@ def _telling(value: Any, json: str, depth: int = 0) -> str:
 
 
 def _kind(value: Any) -> str:
+    simple = _SIMPLE.get(type(value))
+    if simple:
+        return simple
     match value:
         case str():
             return f"text, {len(value)} characters"
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case None:
-            return "null"
         case BaseMessage():
             return f"{value.type} message, {len(str(value.content))} characters"
         case PromptValue():

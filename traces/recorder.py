@@ -18,9 +18,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from runnables.conf import conf
 from runnables.hooks import KnownRun, Outcome
-from runnables.identity import principal_of
 from runnables.inline_handler import InlineHandler
-from traces import usage
+from traces import queue, usage
 from traces.rules import Rules, rules_of
 
 if TYPE_CHECKING:
@@ -28,36 +27,20 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
 
-    from runnables.figures import Kind
     from runnables.invocation import Invocation
 
 MAX_TRACEBACK = 8_000
 KINDS = frozenset(("chain", "tool", "retriever", "prompt", "parser", "llm"))
-
-# Those under way, and those that have ended and are not yet in the database.
-_followed: dict[UUID, Recorder] = {}
 
 
 def find(run_id: UUID) -> Recorder | None:
     """
     The run of this process with this id, or with a step of this id, until it is written.
     """
-    found = _followed.get(run_id)
-    if found or not _followed:
+    found = queue.followed.get(run_id)
+    if found or not queue.followed:
         return found
-    return next((one for one in list(_followed.values()) if run_id in one.steps), None)
-
-
-def all_followed() -> list[Recorder]:
-    return list(_followed.values())
-
-
-def forget(recorder: Recorder) -> None:
-    """
-    The run is in the database, or dropped.
-    """
-    if _followed.get(recorder.run_id) is recorder:
-        del _followed[recorder.run_id]
+    return next((one for one in list(queue.followed.values()) if run_id in one.steps), None)
 
 
 def recorder_of(call: Invocation) -> Recorder | None:
@@ -102,44 +85,48 @@ class Recorder(InlineHandler):
     Follows one call: its callbacks, when it began and how it ended.
     """
 
+    # Of the class until they change: most runs are done before.
+    dropped = 0
+    outcome: Outcome | None = None
+    is_first = has_usage = is_written = False
+    _explained: BaseException | None = None
+
     def __init__(self, call: Invocation, rules: Rules, *, is_sampled: bool) -> None:
         self.handler: BaseCallbackHandler | None = self if is_sampled else None
         self.run_id = call.run_id
         self.rules = rules
-        self.facts = _facts(call)
+        # Not the call itself, nor its request: runs may wait long to be written.
+        self.deployment, self.version, self.arm = call.deployment, call.version, call.arm
+        self.deployment_pk = call.deployment.pk
+        self.endpoint = call.endpoint
+        self.principal = call.caller.principal
+        self.user_pk = call.caller.user.pk
+        self.transport = call.caller.transport
         self.input = call.input
         self.config: Mapping[str, Any] = call.config
         self.steps: dict[UUID, StepRecord] = {}
-        self.dropped = 0
         self.started = self.started_at = 0.0
-        self.outcome: Outcome | None = None
-        self.is_first = False
         # Steps that began or ended since they were last written; and whether any ever was.
         self.changed: list[StepRecord] = []
-        self.is_written = False
-        self._explained: BaseException | None = None
 
     @property
     def root(self) -> StepRecord | None:
         return self.steps.get(self.run_id)
 
     def known_run(self) -> KnownRun:
-        facts = self.facts
         return KnownRun(
-            self.run_id, facts.deployment, facts.version, facts.principal, state_of(self)
+            self.run_id, self.deployment_pk, self.version.number, self.principal, state_of(self)
         )
 
     # What the runtime tells
 
     def begin(self) -> None:
         self.started, self.started_at = time.monotonic(), time.time()
-        _followed[self.run_id] = self
+        queue.followed[self.run_id] = self
 
     def finish(self, outcome: Outcome, *, is_first: bool) -> None:
         self.outcome, self.is_first = outcome, is_first
-        from traces import writer  # noqa: PLC0415 - the writer reads recorders
-
-        writer.enqueue(self)
+        queue.put(self)
 
     # What LangChain tells
 
@@ -244,6 +231,7 @@ class Recorder(InlineHandler):
         step = self.steps.get(run_id)
         if step:
             step.tokens, step.model = usage.of(response, step.metadata)
+            self.has_usage = self.has_usage or step.tokens is not None
         self._end(step, usage.answer(response))
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -306,59 +294,6 @@ class Recorder(InlineHandler):
         self.changed.append(step)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """
-    What is known of a run from its call.
-    """
-
-    deployment: int | None
-    deployment_name: str
-    version: int
-    version_pk: int
-    canary_id: int
-    arm: str
-    endpoint: str
-    transport: str
-    user: Any
-    principal: str
-    thread: str
-    run_name: str
-    figures_kind: Kind | None
-
-
-def _facts(call: Invocation) -> Facts:
-    deployment, caller = call.deployment, call.caller
-    canary = deployment.canary.pk if deployment.canary else 0
-    pk = deployment.pk
-    scope: Any = getattr(caller.http, "scope", None) or {}
-    return Facts(
-        pk,
-        deployment.name,
-        call.version.number,
-        call.version.pk or 0,
-        canary,
-        call.arm,
-        call.endpoint,
-        "websocket" if scope.get("type") == "websocket" else "http",
-        caller.user.pk if caller.user.is_authenticated else None,
-        principal_of(caller.user),
-        _thread(call.config.get("configurable"), caller.principal),
-        deployment.run_name,
-        None if pk is None else (pk, call.version.pk, canary, call.arm, call.endpoint),
-    )
-
-
-def _thread(configurable: Mapping[str, Any] | None, principal: str) -> str:
-    """
-    The thread or session that the caller named, as they named it.
-    """
-    if not configurable:
-        return ""
-    named = configurable.get("thread_id") or configurable.get("session_id") or ""
-    return str(named).removeprefix(f"{principal or 'anonymous'}-")
-
-
 def state_of(recorder: Recorder) -> str:
     """
     The state of one run: its request's, but for the runs of a batch, which end apart.
@@ -366,7 +301,7 @@ def state_of(recorder: Recorder) -> str:
     outcome, root = recorder.outcome, recorder.root
     if outcome is None:
         return "running"
-    if recorder.facts.endpoint != "batch" or root is None:
+    if recorder.endpoint != "batch" or root is None:
         return outcome.state
     if root.state in ("done", "failed"):
         return root.state

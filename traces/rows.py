@@ -12,7 +12,6 @@ from uuid import UUID
 
 from runnables.config import SERVER_OWNED
 from traces import encoding, rules
-from traces.encoding import Kept
 from traces.models import Trace
 from traces.recorder import Recorder, StepRecord, state_of
 from traces.rules import Rules
@@ -27,54 +26,79 @@ def trace_row(recorder: Recorder, boot_id: UUID, *, id: UUID | None = None) -> R
     """
     The run itself. With `id`, its own is taken.
     """
-    facts, root, outcome = recorder.facts, recorder.root, recorder.outcome
-    tokens, cost = _sums(recorder)
-    first = outcome if outcome and recorder.is_first else None
-    began = recorder.started
-    ended = outcome.ended_at if outcome else None
-    given = root.input if root and root.input not in _UNKNOWN else recorder.input
-    has_payloads = recorder.handler is not None
-    own = encoding.kept(given, recorder.rules) if has_payloads else encoding.NOTHING
-    out = encoding.kept(root.output, recorder.rules) if root else encoding.NOTHING
-    row = {
+    outcome, how = recorder.outcome, recorder.rules
+    root = recorder.steps.get(recorder.run_id)
+    is_timed = recorder.handler is None
+    own = out = encoding.NOTHING
+    if not is_timed:
+        own = encoding.kept(_input(recorder, root), how)
+    if root:
+        out = encoding.kept(root.output, how)
+    canary = recorder.deployment.canary
+    row: Row = {
         "id": id or recorder.run_id,
         "reused_id": recorder.run_id if id else None,
-        "deployment_id": facts.deployment,
-        "deployment_name": facts.deployment_name[:NAME],
-        "version": facts.version,
-        "version_pk": facts.version_pk,
-        "canary_id": facts.canary_id,
-        "arm": facts.arm,
-        "endpoint": facts.endpoint,
-        "transport": facts.transport,
-        "user_id": facts.user,
-        "principal": facts.principal,
-        "thread": _clean(facts.thread)[:NAME],
-        "kept": recorder.rules.payloads if has_payloads else Trace.Kept.TIMING,
+        "deployment_id": recorder.deployment_pk,
+        "deployment_name": recorder.deployment.name[:NAME],
+        "version": recorder.version.number,
+        "version_pk": recorder.version.pk or 0,
+        "canary_id": canary.pk if canary else 0,
+        "arm": recorder.arm,
+        "endpoint": recorder.endpoint,
+        "transport": recorder.transport,
+        "user_id": recorder.user_pk,
+        "principal": recorder.principal,
+        "thread": _thread(recorder),
+        "kept": Trace.Kept.TIMING.value if is_timed else how.payloads,
         "started_at": datetime.fromtimestamp(recorder.started_at, UTC),
-        "ended_at": datetime.fromtimestamp(ended, UTC) if ended else None,
+        "ended_at": datetime.fromtimestamp(outcome.ended_at, UTC) if outcome else None,
         "boot_id": boot_id,
-        "first_chunk_ms": _ms(outcome.first_chunk) if outcome else None,
-        "request_ms": _ms(first.seconds) if first else None,
-        "request_state": first.state if first else "",
-        "request_first_chunk_ms": _ms(first.first_chunk) if first else None,
-        "config": _config(recorder) if has_payloads else "{}",
+        "config": "{}" if is_timed else _config(recorder),
         "input_preview": encoding.preview(own.json),
         "output_preview": encoding.preview(out.json),
-        "steps_count": max(0, len(recorder.steps) - 1),
+        "steps_count": len(recorder.steps) - 1 if recorder.steps else 0,
         "steps_dropped": recorder.dropped,
-        **_recorded(root, recorder.rules, own, out),
-        "name": _clean((root.name if root else "") or facts.deployment_name)[:NAME],
+        "name": _clean(root.name if root else recorder.deployment.name)[:NAME],
         "state": state_of(recorder),
-        "duration_ms": _duration(root, began, outcome.seconds if outcome else None),
-        "input_tokens": tokens and tokens[0],
-        "output_tokens": tokens and tokens[1],
-        "cost": cost,
+        "input": own.json,
+        "output": out.json,
+        "input_size": own.size,
+        "output_size": out.size,
+        "input_shape": own.shape,
+        "output_shape": out.shape,
+        **(_told(root, how, _NO_METADATA) if root else _NOTHING_TOLD),
+        **_UNTIMED,
     }
-    if outcome and outcome.error is not None and not row["error_class"]:
-        # It failed before, or beside, what LangChain calls the run.
-        row["error_class"] = type(outcome.error).__name__
+    if root and root.ended is not None:
+        row["duration_ms"] = _ms(root.ended - recorder.started)
+    elif outcome:
+        row["duration_ms"] = _ms(outcome.seconds)
+    if outcome:
+        row["first_chunk_ms"] = _ms(outcome.first_chunk)
+        if outcome.error is not None and not row["error_class"]:
+            # It failed before, or beside, what LangChain calls the run.
+            row["error_class"] = type(outcome.error).__name__
+        if recorder.is_first:
+            row["request_ms"] = _ms(outcome.seconds)
+            row["request_state"] = outcome.state
+            row["request_first_chunk_ms"] = row["first_chunk_ms"]
+    if recorder.has_usage:
+        row["input_tokens"], row["output_tokens"], row["cost"] = _sums(recorder)
     return row
+
+
+_UNTIMED: Row = {
+    **dict.fromkeys(("duration_ms", "first_chunk_ms", "request_ms", "request_first_chunk_ms")),
+    **dict.fromkeys(("input_tokens", "output_tokens", "cost")),
+    "request_state": "",
+}
+_NOTHING_TOLD: Row = {"error_class": "", "error": "", "tags": "[]", "metadata": "{}"}
+_NO_METADATA: Mapping[str, Any] = {}
+
+
+def _input(recorder: Recorder, root: StepRecord | None) -> Any:
+    # LangChain knows the input of a stream only when it has ended.
+    return root.input if root and root.input != _UNKNOWN else recorder.input
 
 
 def step_rows(recorder: Recorder, steps: Iterable[StepRecord], *, trace: UUID) -> list[Row]:
@@ -90,54 +114,42 @@ def step_rows(recorder: Recorder, steps: Iterable[StepRecord], *, trace: UUID) -
 
 
 def _step_row(recorder: Recorder, step: StepRecord, common: Mapping[str, Any], trace: UUID) -> Row:
-    how = recorder.rules
-    parent = step.parent if step.parent in recorder.steps else None
-    tokens = step.tokens
-    row = _recorded(
-        step, how, encoding.kept(step.input, how), encoding.kept(step.output, how), common
-    )
-    state = step.state
-    if recorder.outcome and state == "running":
-        state = "cancelled"  # the run went on without it, or was stopped
+    how, began = recorder.rules, step.started
+    own, out = encoding.kept(step.input, how), encoding.kept(step.output, how)
+    known = step.parent is not None and step.parent in recorder.steps
+    is_left = recorder.outcome is not None and step.state == "running"
     return {
-        **row,
         "id": step.id,
         "trace_id": trace,
-        "parent": trace if parent in (None, recorder.run_id) else parent,
+        "parent": step.parent if known and step.parent != recorder.run_id else trace,
         "position": step.position,
         "kind": step.kind,
         "name": _clean(step.name)[:NAME],
-        "state": state,
-        "offset_ms": _ms(step.started - recorder.started),
-        "duration_ms": None if step.ended is None else _ms(step.ended - step.started),
-        "first_token_ms": None
-        if step.first_token is None
-        else _ms(step.first_token - step.started),
+        # The run went on without it, or was stopped.
+        "state": "cancelled" if is_left else step.state,
+        "offset_ms": _ms(began - recorder.started),
+        "duration_ms": None if step.ended is None else _ms(step.ended - began),
+        "first_token_ms": None if step.first_token is None else _ms(step.first_token - began),
         "model": _clean(step.model)[:NAME],
-        "input_tokens": tokens and tokens[0],
-        "output_tokens": tokens and tokens[1],
+        "input_tokens": step.tokens and step.tokens[0],
+        "output_tokens": step.tokens and step.tokens[1],
         "cost": _cost(step),
-    }
-
-
-def _recorded(
-    step: StepRecord | None,
-    how: Rules,
-    own: Kept,
-    out: Kept,
-    common: Mapping[str, Any] | None = None,
-) -> Row:
-    return {
         "input": own.json,
         "output": out.json,
         "input_size": own.size,
         "output_size": out.size,
         "input_shape": own.shape,
         "output_shape": out.shape,
-        "error_class": step.error_class[:NAME] if step else "",
-        "error": encoding.text(step.error, how) if step and step.error else "",
-        "tags": encoding.plain(step.tags, how) if step and step.tags else "[]",
-        "metadata": _metadata(step, how, common or {}) if step else "{}",
+        **_told(step, how, common),
+    }
+
+
+def _told(step: StepRecord, how: Rules, common: Mapping[str, Any]) -> Row:
+    return {
+        "error_class": step.error_class[:NAME],
+        "error": encoding.text(step.error, how) if step.error else "",
+        "tags": encoding.plain(step.tags, how) if step.tags else "[]",
+        "metadata": _metadata(step, how, common) if step.metadata or step.retries else "{}",
     }
 
 
@@ -148,7 +160,7 @@ def _metadata(step: StepRecord, how: Rules, common: Mapping[str, Any]) -> str:
     found = {
         name: value
         for name, value in (step.metadata or {}).items()
-        if not name.startswith("__") and (name not in common or common[name] != value)
+        if name[:2] != "__" and (name not in common or common[name] != value)
     }
     if step.retries:
         found["retries"] = step.retries
@@ -158,45 +170,46 @@ def _metadata(step: StepRecord, how: Rules, common: Mapping[str, Any]) -> str:
 def _config(recorder: Recorder) -> str:
     config = recorder.config
     found = {name: config[name] for name in _OF_CALLERS if config.get(name)}
-    prefix = f"{recorder.facts.principal or 'anonymous'}-"
-    configurable = {
-        name: value.removeprefix(prefix) if isinstance(value, str) else value
-        for name, value in (config.get("configurable") or {}).items()
-        if name not in SERVER_OWNED and not name.startswith(("__", "checkpoint_"))
-    }
-    if configurable:
-        found["configurable"] = configurable
-    metadata = {
-        name: value
-        for name, value in (config.get("metadata") or {}).items()
-        if not name.startswith("__") and name not in configurable
-    }
-    if metadata:
-        found["metadata"] = metadata
+    if given := config.get("configurable"):
+        prefix = f"{recorder.principal or 'anonymous'}-"
+        found["configurable"] = {
+            name: value.removeprefix(prefix) if isinstance(value, str) else value
+            for name, value in given.items()
+            if name not in SERVER_OWNED and not name.startswith(("__", "checkpoint_"))
+        }
+    metadata = config.get("metadata") or {}
+    if own := {name: metadata[name] for name in metadata if name[:2] != "__"}:
+        found["metadata"] = own
     return encoding.plain(found, recorder.rules) if found else "{}"
 
 
-def _sums(recorder: Recorder) -> tuple[tuple[int, int] | None, Decimal | None]:
+def _thread(recorder: Recorder) -> str:
+    """
+    The thread or session that the caller named, as they named it.
+    """
+    configurable = recorder.config.get("configurable")
+    if not configurable:
+        return ""
+    named = configurable.get("thread_id") or configurable.get("session_id") or ""
+    prefix = f"{recorder.principal or 'anonymous'}-"
+    return _clean(str(named).removeprefix(prefix))[:NAME]
+
+
+def _sums(recorder: Recorder) -> tuple[int, int, Decimal | None]:
     """
     Tokens in and out, and the cost, of all models that told.
     """
-    told = [step for step in recorder.steps.values() if step.tokens]
-    if not told:
-        return None, None
-    costs = [cost for step in told if (cost := _cost(step)) is not None]
-    tokens = [step.tokens for step in told if step.tokens]
-    together = sum(one[0] for one in tokens), sum(one[1] for one in tokens)
-    return together, sum(costs, Decimal(0)) if costs else None
+    told = [(step.tokens, _cost(step)) for step in recorder.steps.values() if step.tokens]
+    costs = [cost for _, cost in told if cost is not None]
+    return (
+        sum(tokens[0] for tokens, _ in told),
+        sum(tokens[1] for tokens, _ in told),
+        sum(costs, Decimal(0)) if costs else None,
+    )
 
 
 def _cost(step: StepRecord) -> Decimal | None:
     return rules.cost(step.model, *step.tokens) if step.tokens and step.model else None
-
-
-def _duration(root: StepRecord | None, began: float, seconds: float | None) -> Any:
-    if root and root.ended is not None:
-        return _ms(root.ended - began)
-    return _ms(seconds)
 
 
 def _ms(seconds: float | None) -> Any:
@@ -207,16 +220,8 @@ def _clean(text: str) -> str:
     return text.replace("\0", "") if "\0" in text else text
 
 
-class _Unknown:
-    """
-    What LangChain calls a stream's input before it has come.
-    """
-
-    def __contains__(self, value: Any) -> bool:
-        return isinstance(value, dict) and value == {"input": ""}
-
-
-_UNKNOWN = _Unknown()
+# What LangChain calls the input of a stream before it has come.
+_UNKNOWN = {"input": ""}
 
 TOLD = (
     *("id", "principal", "state", "deployment_name", "version", "started_at", "ended_at"),

@@ -44,7 +44,7 @@ class RunView(DeploymentView):
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             if (followed := recorder.find(run_id)) and followed.run_id == run_id:
-                return self._told(rows.told(followed), followed.facts.deployment)
+                return self._told(rows.told(followed), followed.deployment_pk)
             mine = Trace.objects.filter(pk=run_id).values(*rows.TOLD, "deployment")
             if found := await database.query(mine.first):
                 return self._told(found, found.pop("deployment"))
