@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from runnables.config import SERVER_OWNED
+from runnables.hooks import Outcome
 from traces import encoding, rules
 from traces.models import Trace
 from traces.recorder import Recorder, StepRecord, state_of
@@ -75,9 +76,9 @@ def trace_row(recorder: Recorder, boot_id: UUID, *, id: UUID | None = None) -> R
         row["duration_ms"] = _ms(outcome.seconds)
     if outcome:
         row["first_chunk_ms"] = _ms(outcome.first_chunk)
-        if outcome.error is not None and not row["error_class"]:
-            # It failed before, or beside, what LangChain calls the run.
-            row["error_class"] = type(outcome.error).__name__
+        if outcome.error is not None and recorder.endpoint != "batch":
+            # As the figures count it; the root's own may be of the cancel that ended it.
+            row["error_class"] = _error_class(outcome)
         if recorder.is_first:
             row["request_ms"] = _ms(outcome.seconds)
             row["request_state"] = outcome.state
@@ -87,6 +88,11 @@ def trace_row(recorder: Recorder, boot_id: UUID, *, id: UUID | None = None) -> R
     return row
 
 
+def _error_class(outcome: Outcome) -> str:
+    return "" if outcome.state in _ENDED_BY_CALLER else type(outcome.error).__name__[:NAME]
+
+
+_ENDED_BY_CALLER = ("cancelled", "client_gone")
 _UNTIMED: Row = {
     **dict.fromkeys(("duration_ms", "first_chunk_ms", "request_ms", "request_first_chunk_ms")),
     **dict.fromkeys(("input_tokens", "output_tokens", "cost")),

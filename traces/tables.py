@@ -49,7 +49,7 @@ def _execute(statement: str, params: list[Any]) -> int:
             return int(connection.connection.execute(statement, params).rowcount)
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 @cache

@@ -8,7 +8,6 @@ urlpatterns = [
     re_path(
         r"^(?:(?P<path>[^/].*?)/)??runs/(?P<run_id>[^/]+)/?$",
         views.RunView.as_view(),
-        {"path": ""},
         name="run",
     ),
 ]
