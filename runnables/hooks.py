@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import BaseCallbackHandler
 
     from runnables.invocation import Invocation
+    from runnables.served import ServedDeployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ tidied: list[Callable[[], None]] = []
 stopping: list[Callable[[], None]] = []
 # (user) -> deletes what this app keeps of them: what -> how many.
 forgotten: list[Callable[[Any], dict[str, int]]] = []
+
+
+# (deployment, about) -> OpenAPI path items by path below the deployment. `about(endpoint, method,
+# parameters)` begins an operation: its tags, id and security.
+described: list[Callable[[ServedDeployment, Callable[..., dict[str, Any]]], Mapping[str, Any]]] = []
 
 
 def known_run(run_id: UUID) -> KnownRun | None:

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from rest_framework.request import Request
 
-from runnables import database
+from runnables import database, processes
 from runnables.exceptions import UnknownRun
 from runnables.views import JSON, DeploymentView
 from traces import recorder, rows
@@ -48,7 +48,8 @@ class RunView(DeploymentView):
             mine = Trace.objects.filter(pk=run_id).values(*rows.TOLD, "deployment")
             if found := await database.query(mine.first):
                 return self._told(found, found.pop("deployment"))
-            if time.monotonic() > deadline:
+            # In one process alone, what is not here is nowhere.
+            if time.monotonic() > deadline or not await database.query(_are_several):
                 raise UnknownRun
             await asyncio.sleep(0.1)
 
@@ -56,6 +57,10 @@ class RunView(DeploymentView):
         if found["principal"] != self.caller.principal or deployment != self.deployment.pk:
             raise UnknownRun
         return run_body(found, self.request._request)
+
+
+def _are_several() -> bool:
+    return len(processes.alive()) > 1
 
 
 def run_body(found: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
