@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import BaseCallbackHandler
 
     from runnables.invocation import Invocation
+    from runnables.served import ServedDeployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,11 @@ stopping: list[Callable[[], None]] = []
 forgotten: list[Callable[[Any], dict[str, int]]] = []
 # () -> numbers of this process by name, that are reported with what it is running.
 gauges: list[Callable[[], Mapping[str, int]]] = []
+
+
+# (deployment, about) -> OpenAPI path items by path below the deployment. `about(endpoint, method,
+# parameters)` begins an operation: its tags, id and security.
+described: list[Callable[[ServedDeployment, Callable[..., dict[str, Any]]], Mapping[str, Any]]] = []
 
 
 def known_run(run_id: UUID) -> KnownRun | None:

@@ -14,28 +14,49 @@ from typing import Any
 import orjson
 
 REDACTED = "[redacted]"
+_Patterns = tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]
+# Less JSON than this holds none: `{"pin":1}`.
+SHORTEST_SECRET = 8
 # A pattern of staff's own that is slow on bad input must not hold the writer up for ever.
 MAX_PATTERN_LENGTH = 500
 
 # Words of names under which secrets stand. Narrower than what closes an id to callers: a `key`
 # or an `endpoint` in a payload is seldom one.
 _WORDS = frozenset(
-    ["secret", "secrets", "password", "passwd", "passphrase", "token", "apikey", "authorization"]
-    + ["cookie", "credential", "credentials"]
+    (
+        *("secret", "secrets", "password", "passwd", "passphrase", "token", "apikey"),
+        *("authorization", "cookie", "credential", "credentials"),
+    )
 )
 _PAIRS = frozenset([("api", "key"), ("private", "key"), ("access", "key"), ("secret", "key")])
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
-# Keys and tokens of well-known services, by what they begin with.
-_LOOKS_LIKE_A_KEY = (
-    r"\b(?:sk|pk|rk|lsv2|ghp|gho|ghu|ghs|github_pat|glpat|xox[abeprs]|hf|gsk|pypi)[-_][A-Za-z0-9_\-]{12,}",
-    r"\bAKIA[0-9A-Z]{16}\b",
-    r"\bAIza[0-9A-Za-z_\-]{30,}",
-    r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*",
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
-    r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9_\-.=+/]{12,}",
-    r"(?i:\b(?:api[_-]?key|secret|password|passwd|access[_-]?token)\b[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]{6,}",
-    r"(?<=://)[^\s/:@]+:[^\s/@]+(?=@)",
+# Keys and tokens of well-known services, by what they begin with. Before each what a text must
+# have in it, in small letters: a look for that is a hundred times as quick as the pattern.
+_LOOK_LIKE_KEYS = (
+    (("sk-", "sk_"), r"\bsk[-_][A-Za-z0-9_\-]{12,}"),
+    (("pk-", "pk_", "rk_"), r"\b[pr]k[-_][A-Za-z0-9_\-]{12,}"),
+    (("lsv2_",), r"\blsv2_[A-Za-z0-9_\-]{12,}"),
+    (("ghp_", "gho_", "ghu_", "ghs_"), r"\bgh[pous]_[A-Za-z0-9]{12,}"),
+    (("github_pat_",), r"\bgithub_pat_[A-Za-z0-9_]{12,}"),
+    (("glpat-",), r"\bglpat-[A-Za-z0-9_\-]{12,}"),
+    (("xox",), r"\bxox[abeprs]-[A-Za-z0-9\-]{10,}"),
+    (("hf_", "gsk_"), r"\b(?:hf|gsk)_[A-Za-z0-9]{12,}"),
+    (("pypi-",), r"\bpypi-[A-Za-z0-9_\-]{12,}"),
+    (("akia",), r"\bAKIA[0-9A-Z]{16}\b"),
+    (("aiza",), r"\bAIza[0-9A-Za-z_\-]{30,}"),
+    (("eyj",), r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"),
+    (
+        ("private key-----",),
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    ),
+    (("bearer", "basic"), r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9_\-.=+/]{12,}"),
+    (
+        ("api", "secret", "passw", "token"),
+        r"(?i:\b(?:api[_-]?key|secret|password|passwd|access[_-]?token)\b[\"']?\s*[=:]\s*[\"']?)"
+        r"[^\s\"',;&]{6,}",
+    ),
+    (("://",), r"(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"),
 )
 
 
@@ -53,22 +74,34 @@ class Redactor:
 
     def __init__(self, keys: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
         self._keys = frozenset(key.lower() for key in keys)
-        self._pattern = _compiled((*_LOOKS_LIKE_A_KEY, *patterns))
-        # One look over the encoded bytes spares most payloads the walk.
-        words = "|".join(re.escape(word) for word in sorted({*_WORDS, "key", *self._keys}))
-        self._quick = re.compile(f"(?i:{words})")
+        own = tuple(((), _compiled(pattern)) for pattern in patterns)
+        self._patterns: _Patterns = (*_STANDARD, *own) if own or self._keys else _STANDARD
+        self._words = tuple({*_WORDS, "key", *self._keys})
 
     def text(self, text: str) -> str:
-        return self._pattern.sub(REDACTED, text)
+        lowered = text.lower()
+        for hints, pattern in self._patterns:
+            if not hints or _any_in(hints, lowered):
+                text = pattern.sub(REDACTED, text)
+        return text
 
     def json(self, data: bytes) -> bytes:
         """
         The same JSON without secrets.
         """
+        if len(data) < SHORTEST_SECRET and self._patterns is _STANDARD:
+            return data
         text = data.decode()
-        if not self._quick.search(text) and not self._pattern.search(text):
+        lowered = text.lower()
+        if not _any_in(self._words, lowered) and not self._finds(text, lowered):
             return data
         return orjson.dumps(self.plain(orjson.loads(data)))
+
+    def _finds(self, text: str, lowered: str) -> bool:
+        return any(
+            (not hints or _any_in(hints, lowered)) and pattern.search(text)
+            for hints, pattern in self._patterns
+        )
 
     def plain(self, value: Any) -> Any:
         """
@@ -101,18 +134,21 @@ def names_a_secret(name: str) -> bool:
     return not _WORDS.isdisjoint(words) or not _PAIRS.isdisjoint(pairwise(words))
 
 
-def _compiled(patterns: Iterable[str]) -> re.Pattern[str]:
-    parts = []
-    for pattern in patterns:
-        if len(pattern) > MAX_PATTERN_LENGTH:
-            raise BadPattern(f"a pattern may have {MAX_PATTERN_LENGTH} characters at most")
-        try:
-            if re.compile(pattern).match(""):
-                raise BadPattern(f"{pattern!r} matches an empty text, which is everywhere")
-        except re.error as error:
-            raise BadPattern(f"{pattern!r} is no regular expression: {error}") from None
-        parts.append(f"(?:{pattern})")
-    return re.compile("|".join(parts))
+def _any_in(words: Iterable[str], text: str) -> bool:
+    return any(map(text.__contains__, words))
 
 
+def _compiled(pattern: str) -> re.Pattern[str]:
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        raise BadPattern(f"a pattern may have {MAX_PATTERN_LENGTH} characters at most")
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise BadPattern(f"{pattern!r} is no regular expression: {error}") from None
+    if compiled.match(""):
+        raise BadPattern(f"{pattern!r} matches an empty text, which is everywhere")
+    return compiled
+
+
+_STANDARD: _Patterns = tuple((hints, re.compile(pattern)) for hints, pattern in _LOOK_LIKE_KEYS)
 STANDARD = Redactor()

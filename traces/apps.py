@@ -9,12 +9,23 @@ class TracesConfig(AppConfig):
 
     def ready(self) -> None:
         from runnables import hooks  # noqa: PLC0415 - needs the apps to be loaded
-        from traces import metrics, recorder, retention, rules, runs, writer  # noqa: PLC0415
+        from traces import (  # noqa: PLC0415
+            metrics,
+            openapi,
+            recorder,
+            retention,
+            rules,
+            runs,
+            writer,
+        )
 
         hooks.recorders.append(recorder.recorder_of)
         hooks.known_runs.append(runs.known_run)
         hooks.refreshed.append(rules.refresh)
         hooks.refreshed.append(metrics.forget)
+        hooks.refreshed.append(writer.start)
+        hooks.described.append(openapi.operations)
+        hooks.gauges.append(metrics.gauges)
         hooks.tidied.append(retention.tidy)
         hooks.stopping.append(writer.stop)
         hooks.forgotten.append(retention.forget_user)

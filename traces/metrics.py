@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 
 from runnables import figures, histogram, processes
 from runnables.models import Deployment, DeploymentVersion, Figures
+from traces import queue
 from traces.models import DroppedTraces
 
 STATES = ("done", *figures.OUTCOMES)
@@ -77,6 +78,13 @@ class FiguresCollector(Collector):
         yield from _usage(totals)
         yield from _going_on()
         yield from _traces()
+
+
+def gauges() -> dict[str, int]:
+    """
+    What this process tells of itself.
+    """
+    return {"trace_queue": queue.length()}
 
 
 def _requests(totals: Mapping[Kind, Collected]) -> Metric:

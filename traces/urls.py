@@ -1,7 +1,14 @@
-from typing import Any
+from django.urls import re_path
 
-from traces import dashboard_urls
+from traces import dashboard_urls, views
 
 app_name = "langserve_traces"
 
-urlpatterns: list[Any] = [*dashboard_urls.urlpatterns]
+urlpatterns = [
+    *dashboard_urls.urlpatterns,
+    re_path(
+        r"^(?:(?P<path>[^/].*?)/)??runs/(?P<run_id>[^/]+)/?$",
+        views.RunView.as_view(),
+        name="run",
+    ),
+]
