@@ -16,4 +16,5 @@ class TracesConfig(AppConfig):
         hooks.refreshed.append(rules.refresh)
         hooks.tidied.append(retention.tidy)
         hooks.stopping.append(writer.stop)
+        hooks.kept.append(retention.kept_of_user)
         hooks.forgotten.append(retention.forget_user)

@@ -10,12 +10,14 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from runnables.conf import conf
 from traces.models import DroppedTraces, Trace, Tracing
 
 BATCH = 500
 DROPPED_DAYS = 400
+TRACES = gettext_noop("traces")
 
 
 def outdated(older_than: timedelta | None = None) -> list[QuerySet[Trace]]:
@@ -55,8 +57,15 @@ def tidy() -> None:
     DroppedTraces.objects.filter(hour__lt=old).delete()
 
 
+def kept_of_user(user: Any) -> dict[str, int]:
+    """
+    How many traces of a user's runs there are.
+    """
+    return {TRACES: Trace.objects.filter(user=user).count()}
+
+
 def forget_user(user: Any) -> dict[str, int]:
     """
     Delete the traces of a user's runs.
     """
-    return {"traces": sum(delete_in_batches(Trace.objects.filter(user=user)))}
+    return {TRACES: sum(delete_in_batches(Trace.objects.filter(user=user)))}
