@@ -38,7 +38,7 @@ _LOOKS_LIKE_A_KEY = (
     r"\b(?:sk|pk|rk|lsv2|ghp|gho|ghu|ghs|github_pat|glpat|xox[abeprs]|hf|gsk|pypi)[-_][A-Za-z0-9_\-]{12,}",
     r"\bAKIA[0-9A-Z]{16}\b",
     r"\bAIza[0-9A-Za-z_\-]{30,}",
-    r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*",
+    r"(?<![A-Za-z0-9_\-])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9_\-.=+/]{12,}",
     # Also as an end of a name: DB_PASSWORD, AWS_SECRET_ACCESS_KEY.
@@ -81,7 +81,11 @@ class Redactor:
         text = data.decode()
         if self._has_quick_look and not self._may_hold_secrets(text):
             return data
-        return orjson.dumps(self.plain(orjson.loads(data)))
+        try:
+            return orjson.dumps(self.plain(orjson.loads(data)))
+        except (RecursionError, orjson.JSONEncodeError):
+            # Nested deeper than can be looked through: nothing of it is known to be harmless.
+            return orjson.dumps(REDACTED)
 
     def plain(self, value: Any) -> Any:
         """

@@ -164,6 +164,12 @@ def test_untouched_json_is_the_same_bytes() -> None:
     assert STANDARD.json(data) is data
 
 
+def test_what_is_nested_too_deep_to_look_through_is_not_kept() -> None:
+    deep = b"[" * 900 + orjson.dumps({"password": "canary"}) + b"]" * 900
+    kept = STANDARD.json(deep)
+    assert b"canary" not in kept
+
+
 # What staff add
 
 
