@@ -45,6 +45,8 @@ DEFAULTS: dict[str, Any] = {
     "TRACE_STEPS": 20_000,
     "TRACE_BYTES": MIB,
     "TRACE_SECONDS": 0.5,
+    "OTEL": False,
+    "OTEL_CONTENT": False,
     "ADMIN_BASE": "django.contrib.admin.ModelAdmin",
     "CALLBACKS": (),
     "RUN_METADATA": (),
@@ -250,6 +252,20 @@ class Conf:
         How often a process writes the runs that have ended; 0 only when asked to, for tests.
         """
         return float(self._value("TRACE_SECONDS"))
+
+    @cached_property
+    def otel(self) -> bool:
+        """
+        Make OpenTelemetry spans of traces as well; needs the extra `otel`.
+        """
+        return bool(self._value("OTEL"))
+
+    @cached_property
+    def otel_content(self) -> bool:
+        """
+        With inputs, outputs and the texts of errors, redacted as in traces.
+        """
+        return bool(self._value("OTEL_CONTENT"))
 
     @cached_property
     def admin_base(self) -> Any:

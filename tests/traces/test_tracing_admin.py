@@ -44,6 +44,11 @@ def it(site: Site) -> Deployment:
     return site.serve("it", echo())
 
 
+@pytest.fixture(autouse=True)
+def short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "CPU_SECONDS", 0.15)
+
+
 def url(row: Deployment, name: str = "tracing") -> str:
     return reverse(f"admin:langserve_traces_{name}", args=[row.pk])
 
