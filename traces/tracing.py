@@ -28,8 +28,8 @@ FIELDS = ("is_on", "sample_percent", "payloads", "redact_keys", "redact_patterns
 # Of these only that they changed is said: what is to be kept out may be spelled in them.
 UNSAID = ("redact_keys", "redact_patterns")
 SAMPLED = 200
-# What a row takes beside its texts, indexes included; measured on SQLite and PostgreSQL alike.
-ROW_BYTES = 700
+# What rows take beside their texts, indexes included, as measured on SQLite.
+TRACE_BYTES, STEP_BYTES = 500, 270
 TEXTS = ("input", "output", "error", "tags", "metadata")
 
 
@@ -93,8 +93,8 @@ def size_of(deployment: Deployment, days: int | None) -> Size:
     kept_for = days or conf.trace_days
     if not newest:
         return Size(0, 0, kept_for)
-    own = _weight(Trace.objects.filter(pk__in=newest), (*TEXTS, "config"))
-    inner = _weight(Step.objects.filter(trace__in=newest), TEXTS)
+    own = _weight(Trace.objects.filter(pk__in=newest), (*TEXTS, "config"), TRACE_BYTES)
+    inner = _weight(Step.objects.filter(trace__in=newest), TEXTS, STEP_BYTES)
     return Size(traces.count(), (own + inner) // len(newest), kept_for)
 
 
@@ -143,7 +143,7 @@ def _in_words(value: Any) -> str:
     return "the site's" if value is None else str(value)
 
 
-def _weight(rows: QuerySet[Any], texts: Sequence[str]) -> int:
+def _weight(rows: QuerySet[Any], texts: Sequence[str], of_a_row: int) -> int:
     sums = {name: Sum(Length(F(name))) for name in texts}
     found = rows.order_by().aggregate(rows=Count("pk"), **sums)
-    return sum(found[name] or 0 for name in texts) + found["rows"] * ROW_BYTES
+    return sum(found[name] or 0 for name in texts) + found["rows"] * of_a_row
