@@ -77,7 +77,7 @@ class ModelPriceAdmin(PriceModelAdmin):
 
 @admin.register(Trace)
 class TraceAdmin(TraceModelAdmin):
-    list_display = ("started_at", "named", "state", "took", "user", "steps_count", "error_class")
+    list_display = ("started_at", "named", "state", "took", "user", "error_class")
     list_display_links = ("started_at",)
     list_filter = ("state", "deployment", "kept")
     list_select_related = ("user",)
@@ -95,7 +95,7 @@ class TraceAdmin(TraceModelAdmin):
     readonly_fields = fields
 
     class Media:
-        css = {"all": ["runnables/admin.css"]}
+        css = {"all": ["runnables/admin.css", "traces/admin-tracing.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -158,7 +158,7 @@ def _fitting(name: str, argument: Any) -> str:
         return "a" if argument != ord("a") else "b"
     items = [(str(kind), value) for kind, value in argument]
     wanted = not any(kind == "NEGATE" for kind, _ in items)
-    own = [
+    own: list[str] = [
         chr(value if kind == "LITERAL" else value[0])
         for kind, value in items
         if kind in ("LITERAL", "RANGE")

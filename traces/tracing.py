@@ -146,4 +146,4 @@ def _in_words(value: Any) -> str:
 def _weight(rows: QuerySet[Any], texts: Sequence[str], of_a_row: int) -> int:
     sums = {name: Sum(Length(F(name))) for name in texts}
     found = rows.order_by().aggregate(rows=Count("pk"), **sums)
-    return sum(found[name] or 0 for name in texts) + found["rows"] * of_a_row
+    return sum(int(found[name] or 0) for name in texts) + int(found["rows"]) * of_a_row

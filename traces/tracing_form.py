@@ -75,6 +75,7 @@ class TracingForm(TracingModelForm):
 
     def __init__(self, *args: Any, may_change: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.initial["sample_percent"] = f"{self.instance.sample_percent:g}"
         self.fields["sample_percent"].widget.attrs.update({"min": 0, "max": 100, "step": "any"})
         days = self.fields["days"]
         days.widget.attrs["min"] = 1

@@ -109,7 +109,7 @@ def test_forged_form_deletes_nothing(site: Site, alice: Any) -> None:
 
 
 def test_page_is_for_who_has_signed_in(site: Site) -> None:
-    assert Client().get(PAGE).url == f"/accounts/login/?next={PAGE}"
+    assert Client().get(PAGE)["Location"] == f"/accounts/login/?next={PAGE}"
     assert "/accounts/data/" in client_of(site.user("alice")).get("/tokens/").text
 
 

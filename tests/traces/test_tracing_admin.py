@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from runnables.models import AuditEntry, Deployment, Revision
+from runnables.redaction import _LOOKS_LIKE_A_KEY, BadPattern
 from tests.admin.conftest import change_url, seen, staff
 from tests.conftest import Site
 from tests.fakes import echo
@@ -223,7 +224,7 @@ def test_it_is_tried_without_scripts_too(site: Site, root: Client, it: Any) -> N
     ],
 )
 def test_pattern_that_would_stop_the_process_is_refused(pattern: str) -> None:
-    with pytest.raises(patterns.BadPattern, match="takes too long"):
+    with pytest.raises(BadPattern, match="takes too long"):
         patterns.check((), [pattern])
 
 
@@ -236,8 +237,6 @@ def test_pattern_that_does_no_harm_is_taken(pattern: str) -> None:
 
 
 def test_our_own_patterns_do_no_harm() -> None:
-    from runnables.redaction import _LOOKS_LIKE_A_KEY  # noqa: PLC0415
-
     assert patterns.check((), _LOOKS_LIKE_A_KEY)
 
 
@@ -299,7 +298,7 @@ def test_price_is_followed_at_once(site: Site, root: Client) -> None:
 
 
 def test_list_of_traces_shows_no_payload(site: Site, root: Client, it: Any) -> None:
-    fields = dict.fromkeys(
+    fields: dict[str, Any] = dict.fromkeys(
         ("input", "output", "error", "input_preview", "output_preview"), "canary"
     )
     made = rows.trace(

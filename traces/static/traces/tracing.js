@@ -29,6 +29,7 @@ function follow(form) {
     clearTimeout(timer);
     ask();
   });
+  if (form.elements.sample.value) ask();
 }
 
 async function tried(form, failed) {
