@@ -163,6 +163,7 @@ def _fitting(name: str, argument: Any) -> str:
         for kind, value in items
         if kind in ("LITERAL", "RANGE")
     ]
+    one: str
     for one in (*_CHARACTERS, *own):
         if any(_fits(kind, value, one) for kind, value in items) is wanted:
             return one
