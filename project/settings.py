@@ -207,6 +207,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", "webmaster@loc
 LANGSERVE = {
     "MODULES": env.list("RUNNABLES_MODULES", default=[]),
     "INLINE_PARSERS": env.bool("INLINE_PARSERS", True),
+    "TRACES": env.bool("TRACES", True),
     # The proxy that is trusted with the scheme also says who called.
     "TRUSTED_PROXIES": 1 if env.bool("TRUST_PROXY", False) else 0,
 }

@@ -86,6 +86,8 @@ async def let_in(
         raise InMaintenance(*deployment.maintenance)
 
 
+# Doors of runs that were let in before: no switch closes them.
+ALWAYS_ON = frozenset(("cancel", "run"))
 # What maintenance closes: schemas still answer, and what goes on can still be cancelled.
 RUNS = frozenset(("invoke", "batch", "stream", "stream_log", "stream_events"))
 
@@ -196,7 +198,7 @@ def _require_endpoint(deployment: ServedDeployment, endpoint: str, config_hash: 
     """
     Raise UnknownEndpoint where this endpoint, or config in the path, is switched off.
     """
-    if endpoint != "cancel" and endpoint not in deployment.endpoints:
+    if endpoint not in ALWAYS_ON and endpoint not in deployment.endpoints:
         raise UnknownEndpoint
     if config_hash is not None and "config_hashes" not in deployment.endpoints:
         raise UnknownEndpoint

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from runnables.invocation import Invocation
     from runnables.models import Deployment
+    from runnables.served import ServedDeployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ forgotten: list[Callable[[Any], dict[str, int]]] = []
 # (request, deployment) -> what its page in the admin has beside what is the runnable's, if
 # whoever looks may see it.
 admin_sections: list[Callable[[HttpRequest, Deployment], AdminSection | None]] = []
+
+
+# (deployment, about) -> OpenAPI path items by path below the deployment. `about(endpoint, method,
+# parameters)` begins an operation: its tags, id and security.
+described: list[Callable[[ServedDeployment, Callable[..., dict[str, Any]]], Mapping[str, Any]]] = []
 
 
 def known_run(run_id: UUID) -> KnownRun | None:

@@ -24,6 +24,13 @@ def _identity(pid: int) -> tuple[UUID, str]:
     return uuid4(), socket.gethostname()
 
 
+def boot_id() -> UUID:
+    """
+    The id of this process.
+    """
+    return _identity(os.getpid())[0]
+
+
 def report() -> None:
     """
     Say that this process is alive, and what it is running now.

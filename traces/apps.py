@@ -9,11 +9,22 @@ class TracesConfig(AppConfig):
 
     def ready(self) -> None:
         from runnables import hooks  # noqa: PLC0415 - needs the apps to be loaded
-        from traces import otel, recorder, retention, rules, runs, tracing, writer  # noqa: PLC0415
+        from traces import (  # noqa: PLC0415
+            openapi,
+            otel,
+            recorder,
+            retention,
+            rules,
+            runs,
+            tracing,
+            writer,
+        )
 
         hooks.recorders.append(recorder.recorder_of)
         hooks.known_runs.append(runs.known_run)
         hooks.refreshed.append(rules.refresh)
+        hooks.refreshed.append(writer.start)
+        hooks.described.append(openapi.operations)
         hooks.tidied.append(retention.tidy)
         hooks.stopping.extend([writer.stop, otel.stop])
         hooks.admin_sections.append(tracing.section)

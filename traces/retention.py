@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from runnables.conf import conf
+from traces import writer
 from traces.models import DroppedTraces, Trace, Tracing
 
 BATCH = 500
@@ -66,6 +67,7 @@ def kept_of_user(user: Any) -> dict[str, int]:
 
 def forget_user(user: Any) -> dict[str, int]:
     """
-    Delete the traces of a user's runs.
+    Delete the traces of a user's runs, with those that this process has not written yet.
     """
+    writer.write()
     return {TRACES: sum(delete_in_batches(Trace.objects.filter(user=user)))}

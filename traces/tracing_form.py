@@ -10,8 +10,9 @@ from django.utils.translation import gettext_lazy
 
 from runnables.conf import conf
 from runnables.redaction import BadPattern, Redactor
-from traces import patterns
+from traces import encoding, patterns
 from traces.models import Payloads, Tracing
+from traces.rules import Rules
 from traces.tracing import FIELDS
 
 if TYPE_CHECKING:
@@ -118,15 +119,22 @@ def try_out(data: Any) -> Tried:
         return Tried(problem=_("At most %d characters are tried.") % MOST_TRIED)
     if data.get("payloads") == Payloads.FULL:
         return Tried(sample)
-    if data.get("payloads") == Payloads.SHAPE:
-        return Tried(problem=_("Nothing of it is kept but its shape: which keys, and how long."))
     lines = LinesField(rows=1)
     keys = [key.strip() for key in lines.to_python(data.get("redact_keys"))]
     try:
         redactor = patterns.check(keys, lines.to_python(data.get("redact_patterns")))
     except BadPattern as error:
         return Tried(problem=str(error))
+    if data.get("payloads") == Payloads.SHAPE:
+        return Tried(encoding.shape(_parsed(sample), Rules(redactor=redactor)))
     return Tried(_redacted(sample, redactor))
+
+
+def _parsed(sample: str) -> Any:
+    try:
+        return orjson.loads(sample)
+    except orjson.JSONDecodeError:
+        return sample
 
 
 def _redacted(sample: str, redactor: Redactor) -> str:

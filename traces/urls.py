@@ -1,5 +1,13 @@
-from typing import Any
+from django.urls import re_path
+
+from traces import views
 
 app_name = "langserve_traces"
 
-urlpatterns: list[Any] = []
+urlpatterns = [
+    re_path(
+        r"^(?:(?P<path>[^/].*?)/)??runs/(?P<run_id>[^/]+)/?$",
+        views.RunView.as_view(),
+        name="run",
+    ),
+]

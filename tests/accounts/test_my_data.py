@@ -87,6 +87,14 @@ def test_all_of_ones_own_goes_and_nothing_else(site: Site, alice: Any) -> None:
     assert kept(client_of(site.user("carol")).get(PAGE)) == NOTHING
 
 
+def test_what_has_just_ended_goes_too(site: Site, alice: Any) -> None:
+    site.post("/it/invoke", {"input": 1}, headers=site.token(alice))
+    client_of(alice).post(PAGE, {"sure": "1"})
+    assert [trace for trace in site.traces() if trace.user == alice] == []
+    site.post("/it/invoke", {"input": 1}, headers=site.token(alice))
+    assert len([trace for trace in site.traces() if trace.user == alice]) == 1
+
+
 def test_that_it_was_done_is_kept(site: Site, alice: Any) -> None:
     client_of(alice).post(PAGE, {"sure": "1"})
     [entry] = AuditEntry.objects.filter(user=alice)

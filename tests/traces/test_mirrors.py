@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from langchain_core.prompts import ChatPromptTemplate
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -23,7 +24,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from runnables.models import Deployment
 from tests.conftest import Site
-from tests.fakes import echo
+from tests.fakes import Words, echo
 from tests.live import FOREIGN, ROOT
 from tests.traces import rows
 from traces import otel
@@ -282,6 +283,20 @@ def test_content_leaves_the_site_only_where_it_should(
     sent = "".join(span.to_json() for span in spans.get_finished_spans())
     assert ("canary" in sent) is is_content
     assert ("canary-in" in sent) is is_content
+
+
+def test_run_of_the_site_has_its_spans(site: Site, spans: InMemorySpanExporter) -> None:
+    site.serve("talk", ChatPromptTemplate.from_template("about {topic}") | Words())
+    site.post("/talk/invoke", {"input": {"topic": "cats"}})
+    [trace] = site.traces()
+    otel.export(trace, list(trace.steps.all()))
+    found = named(spans)
+    assert {"talk", "ChatPromptTemplate", "chat Words"} <= set(found)
+    assert "cats" not in "".join(span.to_json() for span in found.values())
+    assert all(
+        found["talk"].start_time <= span.start_time <= span.end_time <= found["talk"].end_time
+        for span in found.values()
+    )
 
 
 def test_step_without_its_parent_is_the_trace_s(

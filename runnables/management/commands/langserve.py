@@ -256,6 +256,7 @@ def _operator() -> CallerRequest:
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
     caller = CallerRequest(ASGIRequest(scope, BytesIO()))
     caller.is_asked_again = False
+    caller.transport = "command"
     return caller
 
 
