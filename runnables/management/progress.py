@@ -85,7 +85,7 @@ class Progress:
         seconds = max(self._clock() - self._began, 1e-6)
         total = max(self._total, done)
         share = done / total if total else 1.0
-        head = f"{self._title}  {share:.0%}"
+        head = f"{self._title} {share:>4.0%}"
         rate = done / seconds
         parts = [f"{done:,}/{total:,} {self._unit}", f"{rate:,.0f}/s"]
         if rate and done < total:

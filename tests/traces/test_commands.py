@@ -264,7 +264,7 @@ def test_on_a_real_terminal_there_is_a_bar_and_in_a_pipe_the_result_alone(site: 
     os.close(ours)
     assert running.returncode == 0
     assert json.loads(out) == {"deleted": 1}
-    assert "Pruning  100% ▇" in seen
+    assert "Pruning 100% ▇" in seen
     assert "1/1 traces" in seen
     assert "\x1b" not in seen
 
