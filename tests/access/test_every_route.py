@@ -20,6 +20,8 @@ from runnables.routing import ENDPOINTS
 from tests.access.routes import all_routes
 from tests.conftest import Site
 from tests.fakes import echo
+from tests.traces import rows
+from traces.models import ModelPrice
 
 RUN_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 HASH = "N4XyA"  # of {}
@@ -115,6 +117,7 @@ ROWS: dict[str, Row] = {
     "door:ws": Row("WS", "/it/ws", SOCKET),
     "accounts:login": Row("GET", "/accounts/login/", SIGN_IN),
     "accounts:logout": Row("POST", "/accounts/logout/", {"member_by_session": 302}),
+    "accounts:data": Row("GET", "/accounts/data/", OWN_PAGE),
     "accounts:password_change": Row("GET", "/accounts/password/", OWN_PAGE),
     "accounts:password_change_done": Row("GET", "/accounts/password/changed/", OWN_PAGE),
     "accounts:password_reset": Row("GET", "/accounts/reset/", PAGE),
@@ -162,6 +165,21 @@ for _model, (_add, _change, _delete) in _MODELS.items():
     ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{{_model}}}/change/", _change)
     ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{{_model}}}/history/", ADMIN)
     ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{{_model}}}/delete/", _delete)
+for _model, (_add, _change, _delete) in {
+    "modelprice": (ADMIN, ADMIN, ADMIN),
+    "trace": (CLOSED, ADMIN, ADMIN),
+}.items():
+    _base, _name = f"/admin/langserve_traces/{_model}", f"admin:langserve_traces_{_model}"
+    ROWS[f"{_name}_changelist"] = Row("GET", f"{_base}/", ADMIN)
+    ROWS[f"{_name}_add"] = Row("GET", f"{_base}/add/", _add)
+    ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{{_model}}}/change/", _change)
+    ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{{_model}}}/history/", ADMIN)
+    ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{{_model}}}/delete/", _delete)
+_TRACING = "/admin/langserve_traces/tracing/{deployment}"
+ROWS["admin:langserve_traces_tracing"] = Row("GET", f"{_TRACING}/", ADMIN)
+ROWS["admin:langserve_traces_tracing_try"] = Row(
+    "POST", f"{_TRACING}/try/", {**SENT, "superuser_by_session": 200}
+)
 for _endpoint, (_method, _has_variant) in ENDPOINTS.items():
     ROWS[f"door:{_endpoint}"] = Row(_method, f"/it/{_endpoint}", DOOR)
     if _has_variant:
@@ -264,6 +282,8 @@ def furnished(site: Site, row: Row) -> Row:
         "auditentry": AuditEntry.objects.create(
             deployment=deployment, name="it", by="a test", text="Made."
         ).pk,
+        "modelprice": ModelPrice.objects.create(pattern="*", input_price=1, output_price=1).pk,
+        "trace": rows.trace(deployment).pk,
     }
     return row._replace(path=row.path.format(**keys))
 
