@@ -144,9 +144,7 @@ class Filters:
         self.form = FilterForm(data, auto_id="filter-%s")
         self.form.is_valid()
         self.values: dict[str, Any] = {
-            name: value
-            for name, value in self.form.cleaned_data.items()
-            if value not in (None, "")
+            name: value for name, value in self.form.cleaned_data.items() if value not in (None, "")
         }
         # As they were sent: what another address of this list repeats.
         self.sent = {name: data[name] for name in self.form.fields if name in self.values}

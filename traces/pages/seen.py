@@ -44,11 +44,14 @@ class SeenTrace:
         return sum(known) if known else None
 
     @property
-    def display_name(self) -> str:
-        return self.row.name or self.row.deployment_name
+    def run_name(self) -> str:
+        """
+        The runnable's, where that says more than the deployment's.
+        """
+        return "" if self.row.name == self.row.deployment_name else self.row.name
 
     def _preview(self, preview: str, shape: str) -> str:
-        return shape if self.is_shape else preview or shape
+        return shape if self.is_shape else preview
 
 
 def seen(row: Trace, viewer: Viewer, marks: list[Mark] | None = None) -> SeenTrace:

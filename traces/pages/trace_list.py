@@ -58,7 +58,9 @@ def traces(request: HttpRequest) -> HttpResponse:
     }
     if request.GET.get("fragment") == "rows":
         return render(request, "traces/_table.html", context)
-    return render(request, "traces/list.html", {**context, **_around(request, viewer, filters, found)})
+    return render(
+        request, "traces/list.html", {**context, **_around(request, viewer, filters, found)}
+    )
 
 
 def _sort(request: HttpRequest) -> str:
@@ -96,9 +98,7 @@ def _addresses(page: Page, filters: Filters, sort: str) -> dict[str, Any]:
     }
 
 
-def _around(
-    request: HttpRequest, viewer: Viewer, filters: Filters, found: Any
-) -> dict[str, Any]:
+def _around(request: HttpRequest, viewer: Viewer, filters: Filters, found: Any) -> dict[str, Any]:
     """
     What stands above the table: charts, choices, notes.
     """
@@ -134,5 +134,3 @@ def _dropped(filters: Filters) -> int:
     if filters.end:
         rows = rows.filter(hour__lte=filters.end)
     return rows.aggregate(number=Sum("count"))["number"] or 0
-
-

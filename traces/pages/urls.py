@@ -7,7 +7,5 @@ urlpatterns = [
     path("traces/export/", bulk.export, name="export"),
     path("traces/delete/", bulk.delete, name="delete"),
     path("traces/<uuid:run_id>/", trace_detail.trace, name="detail"),
-    path(
-        "traces/<uuid:run_id>/payload/<uuid:node>/<str:part>/", payloads.payload, name="payload"
-    ),
+    path("traces/<uuid:run_id>/payload/<uuid:node>/<str:part>/", payloads.payload, name="payload"),
 ]

@@ -177,16 +177,12 @@ def _line(values: Sequence[float | None], highest: float) -> SafeString:
             continue
         y = CHART_HEIGHT - 3 - (CHART_HEIGHT - 6) * value / highest
         pieces[-1].append(f"{_at((i + 0.5) * step)} {_at(y)}")
-    return format_html_join(
-        "", "{}", ((_piece(points),) for points in pieces if points)
-    )
+    return format_html_join("", "{}", ((_piece(points),) for points in pieces if points))
 
 
 def _piece(points: list[str]) -> SafeString:
-    if len(points) > 1:
-        return format_html('<polyline points="{}"/>', " ".join(points))
-    x, y = points[0].split()
-    return format_html('<circle cx="{}" cy="{}" r="2.2"/>', x, y)
+    # A line from a point to itself is a dot.
+    return format_html('<polyline points="{}"/>', " ".join(points if points[1:] else points * 2))
 
 
 def _chart(label: str, drawn: SafeString) -> SafeString:
