@@ -19,6 +19,7 @@ from runnables.routing import ENDPOINTS
 from tests.access.routes import all_routes
 from tests.conftest import Site
 from tests.fakes import echo
+from traces.models import Trace
 
 RUN_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 HASH = "N4XyA"  # of {}
@@ -83,6 +84,8 @@ OWN_PAGE = {
     "member_by_session": 200,
 }
 SOMEBODY_ELSES = {**OWN_PAGE, **_NO_FORM, "member_by_session": 404, "superuser_by_session": 404}
+SOMEBODY_ELSES_PAGE = {**OWN_PAGE, "member_by_session": 404, "superuser_by_session": 200}
+NOTHING_TICKED = {**OWN_PAGE, **_NO_FORM, "member_by_session": 302}
 SIGN_IN = {"anonymous": 200, "expired_session": 200, "member_by_session": 200}
 
 IT = "/admin/langserve/deployment/{deployment}"
@@ -92,6 +95,14 @@ ROWS: dict[str, Row] = {
     "langserve:docs": Row("GET", "/docs/", PAGE),
     "langserve:tokens": Row("GET", "/tokens/", OWN_PAGE),
     "langserve:revoke_token": Row("POST", "/tokens/{token_id}/revoke/", SOMEBODY_ELSES),
+    "langserve_traces:list": Row("GET", "/traces/", OWN_PAGE),
+    "langserve_traces:detail": Row("GET", "/traces/{trace}/", SOMEBODY_ELSES_PAGE),
+    "langserve_traces:payload": Row(
+        "GET", "/traces/{trace}/payload/{trace}/input/", SOMEBODY_ELSES_PAGE
+    ),
+    # They take what is ticked in a form, and here nothing is.
+    "langserve_traces:export": Row("POST", "/traces/export/", NOTHING_TICKED),
+    "langserve_traces:delete": Row("POST", "/traces/delete/", NOTHING_TICKED),
     "door:cancel": Row("POST", f"/it/runs/{RUN_ID}/cancel", CANCEL),
     "door:ws": Row("WS", "/it/ws", SOCKET),
     "accounts:login": Row("GET", "/accounts/login/", SIGN_IN),
@@ -230,6 +241,14 @@ def furnished(site: Site, row: Row) -> Row:
         "deployment": deployment.pk,
         "apitoken": quote(token.pk),
         "token_id": token.public_id,
+        "trace": Trace.objects.create(
+            deployment=deployment,
+            deployment_name="it",
+            state="done",
+            principal="u0",
+            started_at=timezone.now(),
+            input='"theirs"',
+        ).pk,
         "chatsession": ChatSession.objects.create(
             owner="u0", deployment="it", session_id="theirs"
         ).pk,
