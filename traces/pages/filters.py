@@ -45,9 +45,28 @@ def _in_our_years(moment: datetime) -> None:
         raise ValidationError(_("No such time."))
 
 
-class Moment(forms.DateTimeField):
-    widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+def _number() -> forms.TextInput:
+    # A field of type number would lose what is not one, before the page could say so.
+    return forms.TextInput(attrs={"inputmode": "decimal"})
 
+
+class MomentInput(forms.DateTimeInput):
+    """
+    Browsers complain of a value in any format but their own.
+    """
+
+    input_type = "datetime-local"
+
+    def format_value(self, value: Any) -> str | None:
+        try:
+            moment = forms.DateTimeField().to_python(value)
+            return moment and moment.strftime("%Y-%m-%dT%H:%M")
+        except (ValidationError, ValueError, OverflowError):
+            return None
+
+
+class Moment(forms.DateTimeField):
+    widget = MomentInput
     default_validators = [_in_our_years]
 
 
@@ -84,7 +103,7 @@ class FilterForm(forms.Form):
     since = Moment(label=gettext_lazy("From"))
     until = Moment(label=gettext_lazy("Until"))
     version = forms.IntegerField(
-        label=gettext_lazy("Version"), min_value=0, max_value=2_147_483_647
+        label=gettext_lazy("Version"), min_value=0, max_value=2_147_483_647, widget=_number()
     )
     arm = forms.ChoiceField(
         label=gettext_lazy("Arm"), choices=[("", gettext_lazy("Any")), *Figures.Arm.choices]
@@ -94,7 +113,7 @@ class FilterForm(forms.Form):
         choices=[("", gettext_lazy("Any")), *((door, door) for door in DOORS)],
     )
     slower = forms.FloatField(
-        label=gettext_lazy("Slower than, seconds"), min_value=0, max_value=1e9
+        label=gettext_lazy("Slower than, seconds"), min_value=0, max_value=1e9, widget=_number()
     )
     feedback = forms.ChoiceField(
         label=gettext_lazy("Feedback"),
