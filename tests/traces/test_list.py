@@ -281,7 +281,7 @@ def test_charts_tell_of_what_fits(scene: Scene) -> None:
 
     assert "From all 20 runs that fit" in text
     assert "Median duration 100 ms" in text
-    assert "1 runs failed, timed out or were lost" in text
+    assert "1 run failed, timed out or was lost" in text
     assert text.count('role="img"') == 3
 
 
@@ -428,7 +428,8 @@ def test_export_has_payloads_only_for_who_may_see_them(scene: Scene) -> None:
     row = scene.mine(error="hidden-error-text")
     step(row, 1, input='"what is the canary called"')
     hidden = trace(deployment("other"))
-    response = scene.as_bob.post(f"{URL}export/", {"run": [str(row.pk), str(hidden.pk), "x"]})
+    form = {"run": [str(row.pk), str(hidden.pk), "x"]}
+    response: Any = scene.as_bob.post(f"{URL}export/", form)
     content = b"".join(response.streaming_content).decode()
 
     assert [json.loads(line)["id"] for line in content.splitlines()] == [str(row.pk)]

@@ -144,6 +144,9 @@ def _json(text: str) -> Any:
 
 
 async def _in_threads(lines: Iterator[bytes]) -> AsyncIterator[bytes]:
-    read = sync_to_async(next)
-    while (line := await read(lines, None)) is not None:
+    while (line := await sync_to_async(_next)(lines)) is not None:
         yield line
+
+
+def _next(lines: Iterator[bytes]) -> bytes | None:
+    return next(lines, None)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from feedback.models import Feedback, FeedbackKey
+from feedback.models import FeedbackKey
 from runnables.models import Figures
 from traces.models import State, Trace
 from traces.pages.marks import visible_feedback
@@ -60,7 +60,7 @@ class MomentInput(forms.DateTimeInput):
     def format_value(self, value: Any) -> str | None:
         try:
             moment = forms.DateTimeField().to_python(value)
-            return moment and moment.strftime("%Y-%m-%dT%H:%M")
+            return moment.strftime("%Y-%m-%dT%H:%M") if moment else None
         except (ValidationError, ValueError, OverflowError):
             return None
 
@@ -238,7 +238,8 @@ class Filters:
     def _told(self, name: str) -> str:
         choices = getattr(self.form.fields[name], "choices", ())
         labels = {str(value): str(label) for value, label in choices}
-        return labels.get(self.sent[name], self.sent[name])
+        sent = str(self.sent[name])
+        return labels.get(sent, sent)
 
 
 def _text(text: str, viewer: Viewer) -> Q:

@@ -24,6 +24,7 @@ NOISE = (
     *("ChannelWrite", "ChannelRead", "_write", "__start__"),
 )
 BROKEN = frozenset((State.FAILED, State.TIMED_OUT, State.LOST))
+_STATES: dict[str, Any] = dict(State.choices)
 _READ = (
     *("id", "parent", "position", "kind", "name", "state", "duration_ms", "offset_ms", "model"),
     *("input_tokens", "output_tokens", "error_class"),
@@ -45,8 +46,8 @@ class Node:
     model: str
     error_class: str
     tokens: int | None
-    x: float
-    width: float
+    x: str
+    width: str
     has_children: bool
 
     @property
@@ -56,6 +57,10 @@ class Node:
     @property
     def is_broken(self) -> bool:
         return self.state in BROKEN
+
+    @property
+    def state_label(self) -> str:
+        return str(_STATES.get(self.state, self.state))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Tree:
                 break
             if node.is_broken:
                 found = node
-        return found and found.id
+        return found.id if found else None
 
 
 def tree_of(trace: Trace, first: int | None = None, node: UUID | None = None) -> Tree:
@@ -183,8 +188,8 @@ def _root(trace: Trace, whole: float, has_children: bool) -> Node:
         model="",
         error_class=trace.error_class,
         tokens=_tokens(trace),
-        x=0,
-        width=100,
+        x="0",
+        width="100",
         has_children=has_children,
     )
 
@@ -202,8 +207,8 @@ def _node(row: Any, level: int, whole: float, has_children: bool) -> Node:
         model=row.model,
         error_class=row.error_class,
         tokens=_tokens(row),
-        x=round(x, 2),
-        width=round(min(100 - x, max(0.8, 100 * took / whole)), 2),
+        x=f"{x:.2f}",
+        width=f"{min(100 - x, max(0.8, 100 * took / whole)):.2f}",
         has_children=has_children,
     )
 

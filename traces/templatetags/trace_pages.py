@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -16,8 +17,8 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 register = template.Library()
 
@@ -50,6 +51,17 @@ _DRAWN = {
     )
     for name, path in _ICONS.items()
 }
+# The same as symbols, for pages with thousands of them.
+_SYMBOLS = mark_safe(  # noqa: S308 - of our own paths alone
+    '<svg class="symbols" width="0" height="0" aria-hidden="true" focusable="false">'
+    + "".join(
+        f'<symbol id="i-{name}" viewBox="0 0 16 16"><path d="{path}" fill="none" '
+        'stroke="currentColor" stroke-width="1.6" stroke-linecap="round" '
+        'stroke-linejoin="round"/></symbol>'
+        for name, path in _ICONS.items()
+    )
+    + "</svg>"
+)
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 CHART_WIDTH, CHART_HEIGHT = 320, 56
 
@@ -59,6 +71,11 @@ def trace_icon(name: str) -> SafeString:
     return _DRAWN.get(name, _DRAWN["chain"])
 
 
+@register.simple_tag
+def icon_symbols() -> SafeString:
+    return _SYMBOLS
+
+
 @register.filter
 def milliseconds(value: float | None) -> str:
     """
@@ -66,17 +83,22 @@ def milliseconds(value: float | None) -> str:
     """
     if value is None:
         return ""
-    if value < 10:
-        return _("%(number)s ms") % {"number": number_format(round(value, 1))}
     if value < 999.5:
-        return _("%(number)s ms") % {"number": round(value)}
+        number = _tenths(round(value, 1), get_language()) if value < 10 else round(value)
+        return _("%(number)s ms") % {"number": number}
     if value < 59_950:
-        return _("%(number)s s") % {"number": number_format(round(value / 1000, 1))}
+        return _("%(number)s s") % {"number": _tenths(round(value / 1000, 1), get_language())}
     minutes, seconds = divmod(round(value / 1000), 60)
     if minutes < 60:
         return _("%(minutes)d m %(seconds)02d s") % {"minutes": minutes, "seconds": seconds}
     hours, minutes = divmod(minutes, 60)
     return _("%(hours)d h %(minutes)02d m") % {"hours": hours, "minutes": minutes}
+
+
+@lru_cache(maxsize=4096)
+def _tenths(value: float, language: str | None) -> str:
+    # A tree has thousands of them, and Django's own takes its time.
+    return str(number_format(value))
 
 
 @register.filter
@@ -127,8 +149,13 @@ def rate(context: Context, run_id: Any, path: str | None) -> str:
         found = select_template(["feedback/_feedback.html"])
     except TemplateDoesNotExist:
         return ""
-    more = {"run_id": run_id, "deployment_path": path, "current": context.get("current")}
-    return str(found.render({**context.flatten(), **more}, context.get("request")))
+    more: dict[str, Any] = {
+        "run_id": run_id,
+        "deployment_path": path,
+        "current": context.get("current"),
+    }
+    around: dict[str, Any] = {str(name): value for name, value in context.flatten().items()}
+    return str(found.render({**around, **more}, context.get("request")))
 
 
 @register.simple_tag
