@@ -1,5 +1,5 @@
-from typing import Any
+from traces import link_urls
 
 app_name = "langserve_traces"
 
-urlpatterns: list[Any] = []
+urlpatterns = [*link_urls.urlpatterns]
