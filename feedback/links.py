@@ -55,7 +55,7 @@ def share_run(
     by: Any,
     parts: Iterable[str] = USUAL_PARTS,
     name: str = "",
-    lives: timedelta | None | _Usual = USUAL,
+    lives: timedelta | _Usual | None = USUAL,
 ) -> TraceLink:
     """
     The user's live link of that name to these parts of the run, made if there is none: asked
@@ -134,7 +134,7 @@ def longest_life() -> timedelta | None:
     return None if conf.trace_link_max_days is None else timedelta(days=conf.trace_link_max_days)
 
 
-def expiry(lives: timedelta | None | _Usual) -> datetime | None:
+def expiry(lives: timedelta | _Usual | None) -> datetime | None:
     """
     When a link made now ends; raises ExpiryRefused.
     """
