@@ -19,6 +19,7 @@ from runnables.routing import ENDPOINTS
 from tests.access.routes import all_routes
 from tests.conftest import Site
 from tests.fakes import echo
+from tests.traces.shared import keep_trace, link_to
 
 RUN_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 HASH = "N4XyA"  # of {}
@@ -83,6 +84,11 @@ OWN_PAGE = {
     "member_by_session": 200,
 }
 SOMEBODY_ELSES = {**OWN_PAGE, **_NO_FORM, "member_by_session": 404, "superuser_by_session": 404}
+# Switched on, but not one of them has the right to.
+SHARE = {**DOOR, "member": 403, "member_by_session": 403}
+# Whoever has a live link: not even a token that is none matters.
+FOR_STRANGERS = {**PAGE, "expired_session": 200, "superuser_by_session": 200}
+UNSHARED = {**OWN_PAGE, "member_by_session": 404, "superuser_by_session": 200}
 SIGN_IN = {"anonymous": 200, "expired_session": 200, "member_by_session": 200}
 
 IT = "/admin/langserve/deployment/{deployment}"
@@ -94,6 +100,13 @@ ROWS: dict[str, Row] = {
     "langserve:revoke_token": Row("POST", "/tokens/{token_id}/revoke/", SOMEBODY_ELSES),
     "door:cancel": Row("POST", f"/it/runs/{RUN_ID}/cancel", CANCEL),
     "door:ws": Row("WS", "/it/ws", SOCKET),
+    "langserve_feedback:public_trace_link": Row("PUT", "/it/public_trace_link", SHARE),
+    "langserve_traces:shared": Row("GET", "/s/{token}/", FOR_STRANGERS),
+    "langserve_traces:share": Row("GET", "/traces/{trace}/share/", UNSHARED),
+    "langserve_traces:links": Row("GET", "/traces/links/", OWN_PAGE),
+    "langserve_traces:revoke_link": Row(
+        "POST", "/traces/links/{tracelink}/revoke/", SOMEBODY_ELSES
+    ),
     "accounts:login": Row("GET", "/accounts/login/", SIGN_IN),
     "accounts:logout": Row("POST", "/accounts/logout/", {"member_by_session": 302}),
     "accounts:password_change": Row("GET", "/accounts/password/", OWN_PAGE),
@@ -143,6 +156,12 @@ for _model, (_add, _change, _delete) in _MODELS.items():
     ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{{_model}}}/change/", _change)
     ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{{_model}}}/history/", ADMIN)
     ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{{_model}}}/delete/", _delete)
+_base, _name = "/admin/langserve_feedback/tracelink", "admin:langserve_feedback_tracelink"
+ROWS[f"{_name}_changelist"] = Row("GET", f"{_base}/", ADMIN)
+ROWS[f"{_name}_add"] = Row("GET", f"{_base}/add/", CLOSED)
+ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{tracelink}}/change/", ADMIN)
+ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{tracelink}}/history/", ADMIN)
+ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{tracelink}}/delete/", CLOSED)
 for _endpoint, (_method, _has_variant) in ENDPOINTS.items():
     ROWS[f"door:{_endpoint}"] = Row(_method, f"/it/{_endpoint}", DOOR)
     if _has_variant:
@@ -224,10 +243,17 @@ def furnished(site: Site, row: Row) -> Row:
     """
     A site with one of everything that belongs to somebody else, and the row with its keys.
     """
-    deployment = site.serve("it", echo(), access=["editors"])
+    deployment = site.serve(
+        "it", echo(), access=["editors"], enable_public_trace_link_endpoint=True
+    )
+    trace = keep_trace(deployment)
+    link = link_to(trace, site.user("sharer"))
     token, _ = ApiToken.objects.create(site.user("somebody else"))
     keys = {
         "deployment": deployment.pk,
+        "trace": trace.pk,
+        "tracelink": link.pk,
+        "token": link.token,
         "apitoken": quote(token.pk),
         "token_id": token.public_id,
         "chatsession": ChatSession.objects.create(
