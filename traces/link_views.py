@@ -91,13 +91,27 @@ def share(request: HttpRequest, run_id: UUID) -> HttpResponse:
     viewer = Viewer(request.user)
     trace = _trace(viewer, run_id)
     is_open = trace_links.is_open(trace.deployment)
-    sees_payloads = viewer.may_see_payloads(trace)
-    form = ShareForm(sees_payloads=sees_payloads, data=request.POST or None)
+    own = _rows(request, trace_links.links_of(request.user).filter(run_id=trace.pk))
+    made = next((link for link in own if str(link.pk) == request.GET.get("made")), None)
+    form = ShareForm(
+        sees_payloads=viewer.may_see_payloads(trace),
+        data=request.POST or None,
+        parts=made.parts if made else trace_links.USUAL_PARTS,
+    )
     valid = form.is_bound and form.is_valid()
     if valid and is_open and "create" in request.POST:
         link = _create(request.user, trace, form)
         return redirect(f"{reverse('langserve_traces:share', args=[trace.pk])}?made={link.pk}")
-    return _share_page(request, trace, form, is_open)
+    context = {
+        "trace": trace,
+        "form": form,
+        "is_open": is_open,
+        "links": own,
+        "made": made,
+        "shared": shared_trace(trace, form.chosen_parts),
+    }
+    status = 422 if form.is_bound and not valid else 200
+    return render(request, "traces/share.html", context, status=status)
 
 
 @secret_page
@@ -145,22 +159,6 @@ def _create(user: Any, trace: Trace, form: ShareForm) -> TraceLink:
         name=form.cleaned_data["name"],
         lives=form.cleaned_data["lives"],
     )
-
-
-def _share_page(request: HttpRequest, trace: Trace, form: ShareForm, is_open: bool) -> HttpResponse:
-    own = _rows(request, trace_links.links_of(request.user).filter(run_id=trace.pk))
-    made = request.GET.get("made", "")
-    context = {
-        "trace": trace,
-        "form": form,
-        "is_open": is_open,
-        "links": own,
-        "made": next((link for link in own if str(link.pk) == made), None),
-        "shared": shared_trace(trace, form.chosen_parts),
-        "is_preview": True,
-    }
-    status = 422 if form.is_bound and form.errors else 200
-    return render(request, "traces/share.html", context, status=status)
 
 
 def _rows(request: HttpRequest, found: Any) -> list[Any]:

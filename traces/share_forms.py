@@ -4,6 +4,7 @@ What somebody who shares a trace is asked.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -57,14 +58,16 @@ class ShareForm(forms.Form):
         ),
     )
 
-    def __init__(self, *, sees_payloads: bool, data: Any = None) -> None:
+    def __init__(
+        self, *, sees_payloads: bool, data: Any = None, parts: Collection[str] = links.USUAL_PARTS
+    ) -> None:
         super().__init__(data)
         fields: Any = self.fields
         if not sees_payloads:
             labels = [(part, label) for part, label in LABELS.items() if part != Part.PAYLOADS]
             fields["parts"].choices = labels
         fields["parts"].initial = [
-            part for part, _label in fields["parts"].choices if part in links.USUAL_PARTS
+            part for part, _label in fields["parts"].choices if part in parts
         ]
         fields["life"].choices = life_choices()
         fields["life"].initial = usual_life()

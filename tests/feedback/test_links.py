@@ -155,24 +155,24 @@ def test_staff_may_cap_how_long_links_live(site: Site, settings: Any) -> None:
     assert TraceLink.objects.get().expires_at < timezone.now() + timedelta(days=2, seconds=1)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        *({}, [], 7, {"run_id": "x"}, {"run_id": None}, {"run_id": 7}),
-        *({"parts": ["everything"]}, {"parts": "steps"}, {"parts": ["steps"] * 17}),
-        *({"expires_in": 0}, {"expires_in": -1}, {"expires_in": 10**12}, {"expires_in": "1"}),
-        *({"expires_in": 1.5}, {"name": "x" * 101}, {"name": 7}),
-    ],
-    ids=str,
+BAD_BODIES: tuple[Any, ...] = (
+    *({}, [], 7, {"run_id": "x"}, {"run_id": None}, {"run_id": 7}),
+    *({"parts": ["everything"]}, {"parts": "steps"}, {"parts": ["steps"] * 17}),
+    *({"expires_in": 0}, {"expires_in": -1}, {"expires_in": 10**12}, {"expires_in": "1"}),
+    *({"expires_in": 1.5}, {"name": "x" * 101}, {"name": 7}),
 )
-def test_bad_body_is_422_with_a_place_in_the_body(site: Site, body: Any) -> None:
+
+
+def test_bad_body_is_422_with_a_place_in_the_body(site: Site) -> None:
     alice = site.user("alice")
-    trace = keep_trace(sharing(site), alice)
-    if isinstance(body, dict) and body and "run_id" not in body:
-        body = {"run_id": str(trace.pk), **body}
-    response = put(site, site.token(alice), body)
-    assert response.status_code == 422
-    assert {entry["loc"][0] for entry in response.json()["detail"]} == {"body"}
+    trace, headers = keep_trace(sharing(site), alice), site.token(alice)
+    for body in BAD_BODIES:
+        if isinstance(body, dict) and body and "run_id" not in body:
+            body = {"run_id": str(trace.pk), **body}
+        response = put(site, headers, body)
+        assert response.status_code == 422, body
+        assert {entry["loc"][0] for entry in response.json()["detail"]} == {"body"}, body
+    assert put(site, headers, None).status_code == 422
     assert not TraceLink.objects.exists()
 
 
