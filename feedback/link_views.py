@@ -45,7 +45,7 @@ class ShareBody(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     run_id: UUID
-    parts: Annotated[list[Part], Field(max_length=16)] = list(links.USUAL_PARTS)  # type: ignore[assignment]
+    parts: Annotated[list[Part], Field(max_length=16)] = ["payloads", "steps"]
     # Not a number of seconds that a date cannot hold; null is for ever.
     expires_in: Annotated[int, Field(strict=True, gt=0, lt=10**10)] | None = None
     name: Annotated[str, Field(max_length=links.LONGEST_NAME)] = ""
@@ -112,7 +112,7 @@ class PublicTraceLinkView(DeploymentView):
         try:
             return links.share_run(
                 run_id=run_id,
-                deployment=Deployment.objects.get(pk=self.deployment.pk),
+                deployment=Deployment.objects.get(name=self.deployment.name),
                 by=self.caller.user,
                 parts=body.parts,
                 name=body.name.strip(),

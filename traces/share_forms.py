@@ -83,9 +83,7 @@ class ShareForm(forms.Form):
             text = ngettext("At most %d day.", "At most %d days.", _most_days()) % _most_days()
             self.add_error("days", text)
         if life and not self.errors:
-            data["lives"] = (
-                None if life == NEVER else timedelta(days=days if life == CUSTOM else int(life))
-            )
+            data["lives"] = _lives(life, days)
         return data
 
     @property
@@ -99,10 +97,18 @@ class ShareForm(forms.Form):
         return list(self.cleaned_data.get("parts", [])) if hasattr(self, "cleaned_data") else []
 
 
+def _lives(life: str, days: int | None) -> timedelta | None:
+    if life == NEVER:
+        return None
+    return timedelta(days=days if life == CUSTOM and days else int(life))
+
+
 def life_choices() -> list[tuple[str, Any]]:
     most = _most_days()
-    fixed = [days for days in LIVES if days <= most]
-    choices = [(str(days), ngettext("%d day", "%d days", days) % days) for days in fixed]
+    fixed = sorted({days for days in (*LIVES, conf.trace_link_days or 1) if 0 < days <= most})
+    choices: list[tuple[str, Any]] = [
+        (str(days), ngettext("%d day", "%d days", days) % days) for days in fixed
+    ]
     choices.append((CUSTOM, _("Another number of days")))
     return (
         choices

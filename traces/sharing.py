@@ -138,7 +138,8 @@ class Sieve:
         """
         Names and the like: by the patterns alone.
         """
-        return self._noted((self._redactor or STANDARD).text(text), text)
+        clean: str = self._noted((self._redactor or STANDARD).text(text), text)
+        return clean
 
     def plain(self, value: Any) -> Any:
         return self._noted((self._redactor or STANDARD).plain(value), value)

@@ -292,6 +292,7 @@ def test_run_is_shared_by_a_form_and_seen_before(site: Site) -> None:
     made = client.post(path, {**form, "create": "1"}, follow=True)
     link = TraceLink.objects.get()
     assert link.parts == ["steps"]
+    assert link.expires_at is not None
     assert timedelta(days=2.9) < link.expires_at - timezone.now() < timedelta(days=3)
     assert f"http://testserver/s/{link.token}/" in made.content.decode()
     client.post(path, {**form, "create": "1"})
