@@ -1,5 +1,5 @@
-from typing import Any
+from feedback import link_urls
 
 app_name = "langserve_feedback"
 
-urlpatterns: list[Any] = []
+urlpatterns = [*link_urls.urlpatterns]

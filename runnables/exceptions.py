@@ -5,6 +5,7 @@ Every error a caller may see.
     ├── PublicError                  raised by developers: shown as it is
     ├── InvalidConfigHash       400
     ├── InvalidRequest          400
+    ├── SharingOff              400
     ├── NotAuthenticated        401
     ├── NotPermitted            403
     │   ├── CsrfFailed
@@ -128,6 +129,16 @@ class InvalidRequest(ServingError):
     status_code = 400
     code = "invalid_request"
     message = "The request cannot be understood."
+
+
+class SharingOff(ServingError):
+    """
+    Runs of this deployment are not shared by link.
+    """
+
+    status_code = 400
+    code = "sharing_off"
+    message = "Sharing runs by link is not switched on for this deployment."
 
 
 class NotAuthenticated(ServingError):

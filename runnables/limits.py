@@ -245,6 +245,14 @@ def _take(deployment: int, caller: str, day: date, runs: int, limit: int) -> boo
     return bool(room.update(count=F("count") + runs))
 
 
+def wait_of(key: str, limit: int) -> float | None:
+    """
+    Count one of anything against its minute; the seconds until there is room again, or None.
+    Asks the cache.
+    """
+    return _hit(f"langserve:rate:{key}", limit, time.time()) if limit else None
+
+
 def _seconds_to_midnight() -> float:
     now = timezone.localtime()
     midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), now.tzinfo)

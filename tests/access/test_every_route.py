@@ -20,7 +20,8 @@ from runnables.routing import ENDPOINTS
 from tests.access.routes import all_routes
 from tests.conftest import Site
 from tests.fakes import echo
-from traces.models import ModelPrice, Trace
+from tests.traces.shared import keep_trace, link_to
+from traces.models import ModelPrice
 
 RUN_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 HASH = "N4XyA"  # of {}
@@ -87,6 +88,11 @@ OWN_PAGE = {
 SOMEBODY_ELSES = {**OWN_PAGE, **_NO_FORM, "member_by_session": 404, "superuser_by_session": 404}
 SOMEBODY_ELSES_PAGE = {**OWN_PAGE, "member_by_session": 404, "superuser_by_session": 200}
 NOTHING_TICKED = {**OWN_PAGE, **_NO_FORM, "member_by_session": 302}
+# Switched on, but not one of them has the right to.
+SHARE = {**DOOR, "member": 403, "member_by_session": 403}
+# Whoever has a live link: not even a token that is none matters.
+FOR_STRANGERS = {**PAGE, "expired_session": 200, "superuser_by_session": 200}
+UNSHARED = {**OWN_PAGE, "member_by_session": 404, "superuser_by_session": 200}
 SIGN_IN = {"anonymous": 200, "expired_session": 200, "member_by_session": 200}
 # Numbers: of what one may see the traces of, and of everything.
 DASHBOARD = {
@@ -124,6 +130,13 @@ ROWS: dict[str, Row] = {
     "door:cancel": Row("POST", f"/it/runs/{RUN_ID}/cancel", CANCEL),
     "langserve_traces:run": Row("GET", f"/it/runs/{RUN_ID}", CANCEL),
     "door:ws": Row("WS", "/it/ws", SOCKET),
+    "langserve_feedback:public_trace_link": Row("PUT", "/it/public_trace_link", SHARE),
+    "langserve_traces:shared": Row("GET", "/s/{token}/", FOR_STRANGERS),
+    "langserve_traces:share": Row("GET", "/traces/{trace}/share/", UNSHARED),
+    "langserve_traces:links": Row("GET", "/traces/links/", OWN_PAGE),
+    "langserve_traces:revoke_link": Row(
+        "POST", "/traces/links/{tracelink}/revoke/", SOMEBODY_ELSES
+    ),
     "accounts:login": Row("GET", "/accounts/login/", SIGN_IN),
     "accounts:logout": Row("POST", "/accounts/logout/", {"member_by_session": 302}),
     "accounts:data": Row("GET", "/accounts/data/", OWN_PAGE),
@@ -189,6 +202,12 @@ ROWS["admin:langserve_traces_tracing"] = Row("GET", f"{_TRACING}/", ADMIN)
 ROWS["admin:langserve_traces_tracing_try"] = Row(
     "POST", f"{_TRACING}/try/", {**SENT, "superuser_by_session": 200}
 )
+_base, _name = "/admin/langserve_feedback/tracelink", "admin:langserve_feedback_tracelink"
+ROWS[f"{_name}_changelist"] = Row("GET", f"{_base}/", ADMIN)
+ROWS[f"{_name}_add"] = Row("GET", f"{_base}/add/", CLOSED)
+ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{tracelink}}/change/", ADMIN)
+ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{tracelink}}/history/", ADMIN)
+ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{tracelink}}/delete/", CLOSED)
 for _endpoint, (_method, _has_variant) in ENDPOINTS.items():
     ROWS[f"door:{_endpoint}"] = Row(_method, f"/it/{_endpoint}", DOOR)
     if _has_variant:
@@ -279,20 +298,19 @@ def furnished(site: Site, row: Row) -> Row:
     """
     A site with one of everything that belongs to somebody else, and the row with its keys.
     """
-    deployment = site.serve("it", echo(), access=["editors"])
+    deployment = site.serve(
+        "it", echo(), access=["editors"], enable_public_trace_link_endpoint=True
+    )
+    trace = keep_trace(deployment)
+    link = link_to(trace, site.user("sharer"))
     token, _ = ApiToken.objects.create(site.user("somebody else"))
     keys = {
         "deployment": deployment.pk,
+        "trace": trace.pk,
+        "tracelink": link.pk,
+        "token": link.token,
         "apitoken": quote(token.pk),
         "token_id": token.public_id,
-        "trace": Trace.objects.create(
-            deployment=deployment,
-            deployment_name="it",
-            state="done",
-            principal="u0",
-            started_at=timezone.now(),
-            input='"theirs"',
-        ).pk,
         "chatsession": ChatSession.objects.create(
             owner="u0", deployment="it", session_id="theirs"
         ).pk,

@@ -1,0 +1,1 @@
+from feedback import link_admin as link_admin
