@@ -210,6 +210,7 @@ LANGSERVE = {
     "TRACES": env.bool("TRACES", True),
     # The proxy that is trusted with the scheme also says who called.
     "TRUSTED_PROXIES": 1 if env.bool("TRUST_PROXY", False) else 0,
+    "METRICS_TOKEN": env.str("METRICS_TOKEN", ""),
 }
 
 LANGUAGE_CODE = "en"

@@ -45,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "TRACE_STEPS": 20_000,
     "TRACE_BYTES": MIB,
     "TRACE_SECONDS": 0.5,
+    "METRICS_TOKEN": "",
     "OTEL": False,
     "OTEL_CONTENT": False,
     "ADMIN_BASE": "django.contrib.admin.ModelAdmin",
@@ -252,6 +253,13 @@ class Conf:
         How often a process writes the runs that have ended; 0 only when asked to, for tests.
         """
         return float(self._value("TRACE_SECONDS"))
+
+    @cached_property
+    def metrics_token(self) -> str:
+        """
+        What Prometheus may send as a bearer token instead of a user's; none if empty.
+        """
+        return str(self._value("METRICS_TOKEN"))
 
     @cached_property
     def otel(self) -> bool:

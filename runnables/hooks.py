@@ -93,6 +93,8 @@ stopping: list[Callable[[], None]] = []
 kept: list[Callable[[Any], dict[str, int]]] = []
 # (user) -> deletes what this app keeps of them: what -> how many.
 forgotten: list[Callable[[Any], dict[str, int]]] = []
+# () -> numbers of this process by name, that are reported with what it is running.
+gauges: list[Callable[[], Mapping[str, int]]] = []
 # (request, deployment) -> what its page in the admin has beside what is the runnable's, if
 # whoever looks may see it.
 admin_sections: list[Callable[[HttpRequest, Deployment], AdminSection | None]] = []

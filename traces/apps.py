@@ -10,6 +10,7 @@ class TracesConfig(AppConfig):
     def ready(self) -> None:
         from runnables import hooks  # noqa: PLC0415 - needs the apps to be loaded
         from traces import (  # noqa: PLC0415
+            metrics,
             openapi,
             otel,
             recorder,
@@ -23,8 +24,10 @@ class TracesConfig(AppConfig):
         hooks.recorders.append(recorder.recorder_of)
         hooks.known_runs.append(runs.known_run)
         hooks.refreshed.append(rules.refresh)
+        hooks.refreshed.append(metrics.forget)
         hooks.refreshed.append(writer.start)
         hooks.described.append(openapi.operations)
+        hooks.gauges.append(metrics.gauges)
         hooks.tidied.append(retention.tidy)
         hooks.stopping.extend([writer.stop, otel.stop])
         hooks.admin_sections.append(tracing.section)

@@ -1,10 +1,11 @@
 from django.urls import re_path
 
-from traces import views
+from traces import dashboard_urls, views
 
 app_name = "langserve_traces"
 
 urlpatterns = [
+    *dashboard_urls.urlpatterns,
     re_path(
         r"^(?:(?P<path>[^/].*?)/)??runs/(?P<run_id>[^/]+)/?$",
         views.RunView.as_view(),

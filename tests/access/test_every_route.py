@@ -87,6 +87,21 @@ OWN_PAGE = {
 }
 SOMEBODY_ELSES = {**OWN_PAGE, **_NO_FORM, "member_by_session": 404, "superuser_by_session": 404}
 SIGN_IN = {"anonymous": 200, "expired_session": 200, "member_by_session": 200}
+# Numbers: of what one may see the traces of, and of everything.
+DASHBOARD = {
+    **OWN_PAGE,
+    "member_by_session": 403,
+    "staff_by_session": 403,
+    "superuser_by_session": 200,
+}
+METRICS = {
+    **DOOR,
+    "member": 403,
+    "member_by_session": 403,
+    "staff_by_session": 403,
+    "superuser_by_session": 200,
+    "superuser_by_token": 200,
+}
 
 IT = "/admin/langserve/deployment/{deployment}"
 ROWS: dict[str, Row] = {
@@ -95,6 +110,8 @@ ROWS: dict[str, Row] = {
     "langserve:docs": Row("GET", "/docs/", PAGE),
     "langserve:tokens": Row("GET", "/tokens/", OWN_PAGE),
     "langserve:revoke_token": Row("POST", "/tokens/{token_id}/revoke/", SOMEBODY_ELSES),
+    "langserve_traces:dashboard": Row("GET", "/dashboard/", DASHBOARD),
+    "langserve_traces:metrics": Row("GET", "/metrics", METRICS),
     "door:cancel": Row("POST", f"/it/runs/{RUN_ID}/cancel", CANCEL),
     "langserve_traces:run": Row("GET", f"/it/runs/{RUN_ID}", CANCEL),
     "door:ws": Row("WS", "/it/ws", SOCKET),

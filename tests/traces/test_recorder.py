@@ -4,12 +4,15 @@ What a run leaves behind, called through the doors as callers do.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
+from channels.testing import WebsocketCommunicator
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import FakeListChatModel, FakeListLLM, GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -114,3 +117,85 @@ def test_tokens_and_cost_are_of_the_models_that_told(site: Site) -> None:
     row = Figures.objects.get()
     assert (row.input_tokens, row.output_tokens, row.requests) == (1000, 200, 1)
     assert row.cost == trace.cost
+
+
+def test_runs_on_a_socket_leave_traces_too(site: Site) -> None:
+    site.serve("it", RunnableLambda(lambda x: x) | RunnableLambda(lambda x: x))
+
+    async def talk() -> list[Any]:
+        socket = WebsocketCommunicator(
+            site.application, "/it/ws", headers=[(b"host", b"localhost")]
+        )
+        assert (await socket.connect())[0]
+        frames = []
+        for method in ("invoke", "stream"):
+            await socket.send_json_to({"id": method, "method": method, "params": {"input": 1}})
+            while True:
+                frame = await socket.receive_json_from(timeout=10)
+                frames.append(frame)
+                if method == "invoke" or frame.get("event") == "end":
+                    break
+        await socket.disconnect()
+        return frames
+
+    frames = asyncio.run(talk())
+    streamed, invoked = site.traces()
+    assert (invoked.endpoint, streamed.endpoint) == ("invoke", "stream")
+    assert {invoked.transport, streamed.transport} == {"websocket"}
+    assert str(invoked.pk) == frames[0]["result"]["metadata"]["run_id"]
+    assert [trace.steps.count() for trace in (invoked, streamed)] == [2, 2]
+
+
+def test_views_of_ones_own_leave_traces_of_no_deployment(site: Site, settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.runnables.test_own"
+    answer = site.post("/mine/invoke", {"input": "plan"}, headers=site.token(site.user("alice")))
+    assert answer.status_code == 200
+    (trace,) = site.traces()
+    assert (trace.deployment, trace.state) == (None, "done")
+    assert trace.principal
+
+
+def test_each_try_of_a_step_is_one_of_its_own(site: Site) -> None:
+    answers = iter([ValueError("not yet"), "fine"])
+
+    def sometimes(_: Any) -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    flaky = RunnableLambda(sometimes).with_retry(wait_exponential_jitter=False)
+    site.serve("it", flaky | RunnableLambda(lambda x: x))
+    site.invoke("/it", 1)
+    (trace,) = site.traces()
+    tries = trace.steps.filter(name="sometimes")
+    # The retry itself, and what it tried.
+    assert sorted(step.state for step in tries) == ["done", "done", "failed"]
+
+
+def test_what_a_later_step_adds_is_not_in_what_was_given_before(site: Site) -> None:
+    def add(value: dict[str, Any]) -> dict[str, Any]:
+        value["more"] = 1
+        return value
+
+    site.serve("it", RunnableLambda(lambda x: x) | RunnableLambda(add), validation="off")
+    site.invoke("/it", {"a": 0})
+    (trace,) = site.traces()
+    assert json.loads(trace.steps.first().output) == {"a": 0}  # type: ignore[union-attr]
+    assert json.loads(trace.output) == {"a": 0, "more": 1}
+
+
+def test_plain_models_are_heard_of_by_all_who_listen(site: Site) -> None:
+    heard: list[str] = []
+
+    class Listener(BaseCallbackHandler):
+        def on_llm_start(self, *_: Any, **__: Any) -> None:
+            heard.append("start")
+
+        def on_llm_end(self, *_: Any, **__: Any) -> None:
+            heard.append("end")
+
+    site.serve("it", FakeListLLM(responses=["x"]), callbacks=lambda _: [Listener()])
+    site.invoke("/it", "hello")
+    (trace,) = site.traces()
+    assert (heard, trace.output) == (["start", "end"], '"x"')
