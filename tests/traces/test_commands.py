@@ -10,11 +10,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from io import StringIO
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -25,7 +23,7 @@ from django.utils import timezone
 
 from feedback.models import Feedback, TraceLink
 from runnables.management.progress import Progress
-from runnables.models import AuditEntry
+from runnables.models import AuditEntry, Deployment, Figures
 from tests.conftest import Site
 from tests.fakes import echo
 from tests.live import ROOT
@@ -369,41 +367,52 @@ def test_interrupted_export_says_where_to_go_on(site: Site) -> None:
 # Counting anew
 
 
-@dataclass
-class Step_:
-    done: int
-    total: int
-    left_alone: int
-
-
-@pytest.fixture
-def rebuilt(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def _three_hours_ago(site: Site) -> Deployment:
     """
-    What the counting was asked for; it takes three steps.
+    A deployment with a run in each of the last three whole hours, none of them counted.
     """
-    asked: list[tuple[Any, ...]] = []
-
-    def rebuild(since: Any, until: Any, deployment: Any) -> Iterator[Step_]:
-        asked.append((since, until, deployment))
-        yield from (Step_(done, 3, 1) for done in (1, 2, 3))
-
-    module = ModuleType("traces.rebuild")
-    module.rebuild = rebuild  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "traces.rebuild", module)
-    return asked
-
-
-def test_figures_are_counted_anew(site: Site, rebuilt: list[tuple[Any, ...]]) -> None:
     it = site.serve("it", echo())
-    text = run("rebuild-stats", "--deployment=it", "--until=2026-01-31")
-    assert text == "counted 3 hours anew; left 1 alone, whose traces are not all kept\n"
-    [(since, until, deployment)] = rebuilt
-    assert (since, deployment) == (None, it)
-    assert until.isoformat() == "2026-02-01T00:00:00+00:00"
-    assert run_json("rebuild-stats") == [{"rebuilt": 3, "total": 3, "left_alone": 1}]
+    whole = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    for back in range(3):
+        at = whole - timedelta(hours=back)
+        rows.trace(
+            it,
+            version_pk=it.version_id,
+            endpoint="invoke",
+            started_at=at,
+            ended_at=at + timedelta(seconds=1),
+            request_ms=1000.0,
+            request_state="done",
+        )
+    return it
 
 
-def test_counting_is_stopped_by_ctrl_c(site: Site, rebuilt: list[tuple[Any, ...]]) -> None:
+def test_figures_are_counted_anew(site: Site) -> None:
+    it = _three_hours_ago(site)
+    (told,) = run_json("rebuild-stats", "--deployment=it")
+    assert (told["hours"], told["changed"], told["left_alone"]) == (told["of"], 3, 0)
+    found = Figures.objects.filter(deployment=it).values_list("requests", flat=True)
+    assert list(found) == [1, 1, 1]
+    assert run_json("rebuild-stats")[0]["changed"] == 0
+
+
+def test_figures_of_what_is_not_all_recorded_are_left_alone(site: Site) -> None:
+    it = _three_hours_ago(site)
+    run("rebuild-stats")
+    row = Figures.objects.order_by("hour")[0]
+    Figures.objects.filter(pk=row.pk).update(requests=5)
+    assert "left 1 alone" in run("rebuild-stats")
+    assert Figures.objects.get(pk=row.pk).requests == 5
+    assert it.figures.count() == 3
+
+
+def test_nothing_recorded_is_nothing_to_count(site: Site) -> None:
+    site.serve("it", echo())
+    assert run_json("rebuild-stats")[0]["hours"] == 0
+
+
+def test_counting_is_stopped_by_ctrl_c(site: Site) -> None:
+    _three_hours_ago(site)
     err = Terminal(stop_at="1/3 hours")
     with pytest.raises(SystemExit) as caught:
         run("rebuild-stats", err=err)
