@@ -113,16 +113,16 @@ class Redactor:
             return orjson.dumps(REDACTED)
 
     def _may_hold_secrets(self, text: str, lowered: str) -> bool:
-        if _any_in(self._words, lowered) or self._finds(text, lowered):
+        if _any_in(self._words, lowered):
             return True
-        # The n of a \\n before a key would make it the middle of a word.
-        return "\\" in text and self._finds(_ESCAPE.sub(" ", text), lowered)
-
-    def _finds(self, text: str, lowered: str) -> bool:
-        return any(
-            (not hints or _any_in(hints, lowered)) and pattern.search(text)
-            for hints, pattern in self._patterns
-        )
+        likely = [pattern for hints, pattern in self._patterns if _any_in(hints, lowered)]
+        if any(pattern.search(text) for pattern in likely):
+            return True
+        if not likely or "\\" not in text:
+            return False
+        # The n of a \n before a key would make it the middle of a word.
+        text = _ESCAPE.sub(" ", text)
+        return any(pattern.search(text) for pattern in likely)
 
     def plain(self, value: Any) -> Any:
         """
