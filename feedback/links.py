@@ -123,6 +123,14 @@ def links_of(user: Any) -> QuerySet[TraceLink]:
     return made.select_related("deployment").order_by("-created_at", "-pk")
 
 
+def forget_user(user: Any) -> dict[str, int]:
+    """
+    Delete the links that a user has made.
+    """
+    deleted, _ = TraceLink.objects.filter(created_by=user).delete()
+    return {"shared links": deleted}
+
+
 def path_of(link: TraceLink) -> str:
     """
     The page is that of `traces`, which is above us: it is known here by its name alone.
