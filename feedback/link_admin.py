@@ -68,8 +68,8 @@ class TraceLinkAdmin(LinkModelAdmin):
     """
 
     list_display = (
-        *("run_id", "name", "deployment", "created_by", "created_at"),
-        *("expires_at", "state", "views", "last_viewed_at"),
+        *("called", "deployment", "created_by", "state"),
+        *("views", "created_at", "expires_at", "last_viewed_at"),
     )
     list_filter = (StateFilter, "deployment")
     list_select_related = ("deployment", "created_by")
@@ -83,6 +83,10 @@ class TraceLinkAdmin(LinkModelAdmin):
     )
     readonly_fields = fields
     change_form_template = "admin/langserve_feedback/tracelink/change_form.html"
+
+    @admin.display(description=_("link"), ordering="name")
+    def called(self, link: TraceLink) -> str:
+        return link.name or f"{str(link.run_id)[:8]}…"
 
     @admin.display(description=_("state"))
     def state(self, link: TraceLink) -> str:

@@ -163,10 +163,14 @@ def _create(user: Any, trace: Trace, form: ShareForm) -> TraceLink:
 
 def _rows(request: HttpRequest, found: Any) -> list[Any]:
     """
-    Links with the address that strangers open.
+    Links with the address that strangers open, and whether there is anything to see.
     """
     rows = list(found)
+    runs = {row.run_id for row in rows}
+    kept = set(Trace.objects.filter(pk__in=runs).values_list("pk", flat=True))
     for row in rows:
+        row.has_trace = row.run_id in kept
+        row.opens = row.has_trace and trace_links.is_open(row.deployment)
         row.url = request.build_absolute_uri(trace_links.path_of(row))
     return rows
 
@@ -181,7 +185,10 @@ def _nothing() -> HttpResponse:
         "title": _("There is nothing here"),
         "text": _("The link may be wrong, have ended, or have been taken back."),
     }
-    return _page("traces/shared_nothing.html", context, status=404)
+    response = _page("traces/shared_nothing.html", context, status=404)
+    # Django would log the address, which opens again once a deployment that is off is on.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def _too_many(wait: float) -> HttpResponse:

@@ -375,3 +375,19 @@ def test_own_links_are_listed_and_revoked_by_their_owner_alone(site: Site) -> No
 def test_menu_leads_to_own_links(site: Site) -> None:
     page = signed_in(site.user("alice")).get("/tokens/").content.decode()
     assert 'href="/traces/links/"' in page
+
+
+def test_links_that_open_nothing_say_why_and_are_not_logged(site: Site, caplog: Any) -> None:
+    alice = site.user("alice")
+    deployment = sharing(site)
+    trace, gone = keep_trace(deployment, alice), keep_trace(deployment, alice)
+    off, deleted = link_to(trace, alice), link_to(gone, alice)
+    gone.delete()
+    site.change("it", is_enabled=False)
+    page = signed_in(alice).get("/traces/links/").content.decode()
+    assert "Switched off" in page
+    assert "Run deleted" in page
+    for link in (off, deleted):
+        assert Client().get(links.path_of(link)).status_code == 404
+        assert link.token not in caplog.text
+    assert links.forget_user(alice) == {"shared links": 2}
