@@ -23,7 +23,7 @@ from traces.periods import Bucket, Period
 
 # Of the width: less between two flags, and they are one. The numbers of those near the end
 # stand before them.
-CLOSE = 0.08
+CLOSE = 0.12
 NEAR_END = 0.82
 
 
@@ -141,7 +141,7 @@ def flags(changes: Sequence[Change], buckets: Sequence[Bucket]) -> list[Flag]:
         share = _share_of(change.at, buckets)
         if share is None:
             continue
-        room = CLOSE if share <= NEAR_END else 2.5 * CLOSE
+        room = CLOSE if share <= NEAR_END else 2 * CLOSE
         if groups and share - groups[-1][0] < room:
             groups[-1][1].append(number)
         else:

@@ -767,6 +767,14 @@ def test_filters_without_anything_are_the_last_week() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (7, "7"), (0.25, "0.25"), (950_970, "951 k"), (1500, "1.5 k"), (2_500_000, "2.5 M")],
+)
+def test_numbers_of_an_axis_are_short(value: float, text: str) -> None:
+    assert formats.short_count(value) == text
+
+
+@pytest.mark.parametrize(
     ("milliseconds", "text"),
     [
         (0.4, "0.4 ms"),
