@@ -46,6 +46,8 @@ DEFAULTS: dict[str, Any] = {
     "TRACE_BYTES": MIB,
     "TRACE_SECONDS": 0.5,
     "METRICS_TOKEN": "",
+    "OTEL": False,
+    "OTEL_CONTENT": False,
     "ADMIN_BASE": "django.contrib.admin.ModelAdmin",
     "CALLBACKS": (),
     "RUN_METADATA": (),
@@ -258,6 +260,20 @@ class Conf:
         What Prometheus may send as a bearer token instead of a user's; none if empty.
         """
         return str(self._value("METRICS_TOKEN"))
+
+    @cached_property
+    def otel(self) -> bool:
+        """
+        Make OpenTelemetry spans of traces as well; needs the extra `otel`.
+        """
+        return bool(self._value("OTEL"))
+
+    @cached_property
+    def otel_content(self) -> bool:
+        """
+        With inputs, outputs and the texts of errors, redacted as in traces.
+        """
+        return bool(self._value("OTEL_CONTENT"))
 
     @cached_property
     def admin_base(self) -> Any:

@@ -28,7 +28,12 @@ _WORDS = frozenset(
         *("authorization", "cookie", "credential", "credentials"),
     )
 )
+# Models count these: numbers under such a name are no secrets, nor is a dict, as `token_usage`.
+_COUNTED = frozenset(["token"])
 _PAIRS = frozenset([("api", "key"), ("private", "key"), ("access", "key"), ("secret", "key")])
+# As JSON has them as they are.
+_IS_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
+_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 # Keys and tokens of well-known services, by what they begin with. Before each what a text must
@@ -45,15 +50,18 @@ _LOOK_LIKE_KEYS = (
     (("pypi-",), r"\bpypi-[A-Za-z0-9_\-]{12,}"),
     (("akia",), r"\bAKIA[0-9A-Z]{16}\b"),
     (("aiza",), r"\bAIza[0-9A-Za-z_\-]{30,}"),
-    (("eyj",), r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"),
+    # Not \b, with which each "eyJ-" of a long row would look at all that follow.
+    (("eyj",), r"(?<![A-Za-z0-9_\-])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"),
     (
         ("private key-----",),
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     ),
     (("bearer", "basic"), r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9_\-.=+/]{12,}"),
     (
-        ("api", "secret", "passw", "token"),
-        r"(?i:\b(?:api[_-]?key|secret|password|passwd|access[_-]?token)\b[\"']?\s*[=:]\s*[\"']?)"
+        # Also as the end of a name: DB_PASSWORD, AWS_SECRET_ACCESS_KEY.
+        ("key", "secret", "passw", "passphrase", "token"),
+        r"(?i:(?<![a-z0-9])(?:(?:api|access|secret|private)[_-]?key|secret|password|passwd"
+        r"|passphrase|(?:access|refresh|auth|id)[_-]?token)[\"']?\s*[=:]\s*[\"']?)"
         r"[^\s\"',;&]{6,}",
     ),
     (("://",), r"(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"),
@@ -77,6 +85,9 @@ class Redactor:
         own = tuple(((), _compiled(pattern)) for pattern in patterns)
         self._patterns: _Patterns = (*_STANDARD, *own) if own or self._keys else _STANDARD
         self._words = tuple({*_WORDS, "key", *self._keys})
+        # One look over the encoded bytes spares most payloads the walk; a pattern of staff's
+        # own may be anchored, or match what is escaped there.
+        self._has_quick_look = not own and all(map(_IS_PLAIN.fullmatch, self._keys))
 
     def text(self, text: str) -> str:
         lowered = text.lower()
@@ -93,9 +104,19 @@ class Redactor:
             return data
         text = data.decode()
         lowered = text.lower()
-        if not _any_in(self._words, lowered) and not self._finds(text, lowered):
+        if self._has_quick_look and not self._may_hold_secrets(text, lowered):
             return data
-        return orjson.dumps(self.plain(orjson.loads(data)))
+        try:
+            return orjson.dumps(self.plain(orjson.loads(data)))
+        except (RecursionError, orjson.JSONEncodeError):
+            # Nested deeper than can be looked through: nothing of it is known to be harmless.
+            return orjson.dumps(REDACTED)
+
+    def _may_hold_secrets(self, text: str, lowered: str) -> bool:
+        if _any_in(self._words, lowered) or self._finds(text, lowered):
+            return True
+        # The n of a \\n before a key would make it the middle of a word.
+        return "\\" in text and self._finds(_ESCAPE.sub(" ", text), lowered)
 
     def _finds(self, text: str, lowered: str) -> bool:
         return any(
@@ -121,17 +142,26 @@ class Redactor:
     def _hides(self, name: Any, value: Any) -> bool:
         if str(name).lower() in self._keys:
             return True
-        # Counts of tokens are no secrets.
-        return not isinstance(value, int | float | None) and names_a_secret(str(name))
+        if value is None or isinstance(value, bool):
+            return False
+        if isinstance(value, int | float | Mapping) or _are_numbers(value):
+            return names_a_secret(str(name), counted=False)
+        return names_a_secret(str(name))
 
 
 @lru_cache(maxsize=4096)
-def names_a_secret(name: str) -> bool:
+def names_a_secret(name: str, *, counted: bool = True) -> bool:
     """
     Whether a secret stands under such a name: `openai_api_key`, `accessToken`; not `max_tokens`.
+    Without `counted`, whether a number would be one.
     """
     words = [word.lower() for word in _WORD.findall(name)]
-    return not _WORDS.isdisjoint(words) or not _PAIRS.isdisjoint(pairwise(words))
+    secret = _WORDS if counted else _WORDS - _COUNTED
+    return not secret.isdisjoint(words) or not _PAIRS.isdisjoint(pairwise(words))
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, int | float) for one in value)
 
 
 def _any_in(words: Iterable[str], text: str) -> bool:
@@ -143,10 +173,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise BadPattern(f"a pattern may have {MAX_PATTERN_LENGTH} characters at most")
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise BadPattern(f"{pattern!r} is no regular expression: {error}") from None
-    if compiled.match(""):
-        raise BadPattern(f"{pattern!r} matches an empty text, which is everywhere")
+    for text in ("", "a 1-b"):
+        if any(found.start() == found.end() for found in compiled.finditer(text)):
+            raise BadPattern(f"{pattern!r} matches an empty text, which is everywhere")
     return compiled
 
 

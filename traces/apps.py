@@ -12,10 +12,12 @@ class TracesConfig(AppConfig):
         from traces import (  # noqa: PLC0415
             metrics,
             openapi,
+            otel,
             recorder,
             retention,
             rules,
             runs,
+            tracing,
             writer,
         )
 
@@ -27,5 +29,7 @@ class TracesConfig(AppConfig):
         hooks.described.append(openapi.operations)
         hooks.gauges.append(metrics.gauges)
         hooks.tidied.append(retention.tidy)
-        hooks.stopping.append(writer.stop)
+        hooks.stopping.extend([writer.stop, otel.stop])
+        hooks.admin_sections.append(tracing.section)
+        hooks.kept.append(retention.kept_of_user)
         hooks.forgotten.append(retention.forget_user)

@@ -11,13 +11,16 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from runnables.conf import conf
 from runnables.figures import PAST
+from traces import writer
 from traces.models import DroppedTraces, Trace, Tracing
 
 BATCH = 500
 DROPPED_DAYS = 400
+TRACES = gettext_noop("traces")
 
 
 def outdated(older_than: timedelta | None = None) -> list[QuerySet[Trace]]:
@@ -71,8 +74,16 @@ def _fold_dropped() -> None:
             DroppedTraces.objects.filter(pk__in=[row.pk for row in rows]).delete()
 
 
+def kept_of_user(user: Any) -> dict[str, int]:
+    """
+    How many traces of a user's runs there are.
+    """
+    return {TRACES: Trace.objects.filter(user=user).count()}
+
+
 def forget_user(user: Any) -> dict[str, int]:
     """
-    Delete the traces of a user's runs.
+    Delete the traces of a user's runs, with those that this process has not written yet.
     """
-    return {"traces": sum(delete_in_batches(Trace.objects.filter(user=user)))}
+    writer.write()
+    return {TRACES: sum(delete_in_batches(Trace.objects.filter(user=user)))}

@@ -1,10 +1,12 @@
 from django.urls import re_path
 
 from traces import dashboard_urls, views
+from traces.pages import urls as pages
 
 app_name = "langserve_traces"
 
 urlpatterns = [
+    *pages.urlpatterns,
     *dashboard_urls.urlpatterns,
     re_path(
         r"^(?:(?P<path>[^/].*?)/)??runs/(?P<run_id>[^/]+)/?$",

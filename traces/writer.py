@@ -23,7 +23,7 @@ from django.utils import timezone
 from runnables import figures, processes
 from runnables.conf import conf
 from runnables.models import Deployment
-from traces import queue, rows, tables
+from traces import otel, queue, rows, tables
 from traces.models import DroppedTraces, Step, Trace
 from traces.recorder import Recorder, StepRecord
 
@@ -145,7 +145,15 @@ def _insert(batch: list[Recorder]) -> list[rows.Row]:
         tables.insert(Trace, [row for _, row in shown], on_conflict="replace")
         for recorder, _ in shown:
             _insert_changed(recorder)
+    if otel.wanted():
+        _mirror(pairs)
     return written
+
+
+def _mirror(pairs: list[tuple[Recorder, rows.Row]]) -> None:
+    for recorder, row in pairs:
+        steps = rows.step_rows(recorder, recorder.steps.values(), trace=row["id"])
+        otel.export(Trace(**row), [Step(**step) for step in steps])
 
 
 def _insert_under_new_ids(pairs: list[tuple[Recorder, rows.Row]]) -> None:

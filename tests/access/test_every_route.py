@@ -20,6 +20,7 @@ from runnables.routing import ENDPOINTS
 from tests.access.routes import all_routes
 from tests.conftest import Site
 from tests.fakes import echo
+from traces.models import ModelPrice, Trace
 
 RUN_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 HASH = "N4XyA"  # of {}
@@ -84,6 +85,8 @@ OWN_PAGE = {
     "member_by_session": 200,
 }
 SOMEBODY_ELSES = {**OWN_PAGE, **_NO_FORM, "member_by_session": 404, "superuser_by_session": 404}
+SOMEBODY_ELSES_PAGE = {**OWN_PAGE, "member_by_session": 404, "superuser_by_session": 200}
+NOTHING_TICKED = {**OWN_PAGE, **_NO_FORM, "member_by_session": 302}
 SIGN_IN = {"anonymous": 200, "expired_session": 200, "member_by_session": 200}
 # Numbers: of what one may see the traces of, and of everything.
 DASHBOARD = {
@@ -110,11 +113,20 @@ ROWS: dict[str, Row] = {
     "langserve:revoke_token": Row("POST", "/tokens/{token_id}/revoke/", SOMEBODY_ELSES),
     "langserve_traces:dashboard": Row("GET", "/dashboard/", DASHBOARD),
     "langserve_traces:metrics": Row("GET", "/metrics", METRICS),
+    "langserve_traces:list": Row("GET", "/traces/", OWN_PAGE),
+    "langserve_traces:detail": Row("GET", "/traces/{trace}/", SOMEBODY_ELSES_PAGE),
+    "langserve_traces:payload": Row(
+        "GET", "/traces/{trace}/payload/{trace}/input/", SOMEBODY_ELSES_PAGE
+    ),
+    # They take what is ticked in a form, and here nothing is.
+    "langserve_traces:export": Row("POST", "/traces/export/", NOTHING_TICKED),
+    "langserve_traces:delete": Row("POST", "/traces/delete/", NOTHING_TICKED),
     "door:cancel": Row("POST", f"/it/runs/{RUN_ID}/cancel", CANCEL),
     "langserve_traces:run": Row("GET", f"/it/runs/{RUN_ID}", CANCEL),
     "door:ws": Row("WS", "/it/ws", SOCKET),
     "accounts:login": Row("GET", "/accounts/login/", SIGN_IN),
     "accounts:logout": Row("POST", "/accounts/logout/", {"member_by_session": 302}),
+    "accounts:data": Row("GET", "/accounts/data/", OWN_PAGE),
     "accounts:password_change": Row("GET", "/accounts/password/", OWN_PAGE),
     "accounts:password_change_done": Row("GET", "/accounts/password/changed/", OWN_PAGE),
     "accounts:password_reset": Row("GET", "/accounts/reset/", PAGE),
@@ -162,6 +174,21 @@ for _model, (_add, _change, _delete) in _MODELS.items():
     ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{{_model}}}/change/", _change)
     ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{{_model}}}/history/", ADMIN)
     ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{{_model}}}/delete/", _delete)
+for _model, (_add, _change, _delete) in {
+    "modelprice": (ADMIN, ADMIN, ADMIN),
+    "trace": (CLOSED, ADMIN, ADMIN),
+}.items():
+    _base, _name = f"/admin/langserve_traces/{_model}", f"admin:langserve_traces_{_model}"
+    ROWS[f"{_name}_changelist"] = Row("GET", f"{_base}/", ADMIN)
+    ROWS[f"{_name}_add"] = Row("GET", f"{_base}/add/", _add)
+    ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{{_model}}}/change/", _change)
+    ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{{_model}}}/history/", ADMIN)
+    ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{{_model}}}/delete/", _delete)
+_TRACING = "/admin/langserve_traces/tracing/{deployment}"
+ROWS["admin:langserve_traces_tracing"] = Row("GET", f"{_TRACING}/", ADMIN)
+ROWS["admin:langserve_traces_tracing_try"] = Row(
+    "POST", f"{_TRACING}/try/", {**SENT, "superuser_by_session": 200}
+)
 for _endpoint, (_method, _has_variant) in ENDPOINTS.items():
     ROWS[f"door:{_endpoint}"] = Row(_method, f"/it/{_endpoint}", DOOR)
     if _has_variant:
@@ -258,12 +285,21 @@ def furnished(site: Site, row: Row) -> Row:
         "deployment": deployment.pk,
         "apitoken": quote(token.pk),
         "token_id": token.public_id,
+        "trace": Trace.objects.create(
+            deployment=deployment,
+            deployment_name="it",
+            state="done",
+            principal="u0",
+            started_at=timezone.now(),
+            input='"theirs"',
+        ).pk,
         "chatsession": ChatSession.objects.create(
             owner="u0", deployment="it", session_id="theirs"
         ).pk,
         "auditentry": AuditEntry.objects.create(
             deployment=deployment, name="it", by="a test", text="Made."
         ).pk,
+        "modelprice": ModelPrice.objects.create(pattern="*", input_price=1, output_price=1).pk,
     }
     return row._replace(path=row.path.format(**keys))
 
