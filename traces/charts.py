@@ -304,7 +304,7 @@ def _labels(buckets: Sequence[Bucket], place: _Place) -> Iterator[Label]:
     last = len(buckets) - 1
     shown = range(last % every, len(buckets), every)
     for order, at in enumerate(reversed(shown)):
-        near_start, near_end = place.share(at) < 0.06, place.share(at) > 0.94
+        near_start, near_end = place.share(at) < 0.1, place.share(at) > 0.9
         anchor = "start" if near_start else "end" if near_end else "middle"
         x = "0%" if near_start else "100%" if near_end else place.percent(at)
         yield Label(x, anchor, buckets[at], is_minor=bool(order % 2))

@@ -28,6 +28,8 @@ class ErrorClass:
     name: str
     count: int
     percent: float
+    # In the filters of traces.
+    known_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,13 @@ def error_classes(numbers: Numbers) -> list[ErrorClass]:
     The classes most errors were of; the others as one.
     """
     found = sorted(numbers.total.sum.error_classes.items(), key=lambda pair: (-pair[1], pair[0]))
-    shown, rest = found[:TOP_CLASSES], found[TOP_CLASSES:]
-    if rest:
-        shown.append((_("other (%d)") % len(rest), sum(count for _name, count in rest)))
     errors = max(numbers.total.sum.errors, 1)
-    return [ErrorClass(name, count, 100 * count / errors) for name, count in shown]
+    shown, rest = found[:TOP_CLASSES], sum(count for _name, count in found[TOP_CLASSES:])
+    classes = [ErrorClass(name, count, 100 * count / errors, name) for name, count in shown]
+    if rest:
+        name = _("other (%d)") % len(found[TOP_CLASSES:])
+        classes.append(ErrorClass(name, rest, 100 * rest / errors))
+    return classes
 
 
 def tokens_chart(of: Sources) -> Chart:

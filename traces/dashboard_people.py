@@ -37,6 +37,8 @@ class Person:
     input_tokens: int
     output_tokens: int
     cost: Decimal
+    # In the filters of traces.
+    known_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,4 +183,5 @@ def _person(row: Mapping[str, Any], user: Any) -> Person:
         input_tokens=row["tokens_in"] or 0,
         output_tokens=row["tokens_out"] or 0,
         cost=row["costs"] or Decimal(0),
+        known_as=user.get_username() if user else "",
     )

@@ -5,7 +5,7 @@ they cost and what people say, for who may see what others' runs did.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
@@ -202,7 +202,9 @@ def _context(request: HttpRequest, filters: Filters, board: Board) -> dict[str, 
     asked = request.GET
     query = _without(asked, "csv")
     csv_url = f"?{query}&csv=" if query else "?csv="
-    frame = Frame(board.selection, board.changes, csv_url)
+    names = [filters.deployments[pk] for pk in board.selection.deployments]
+    only = names[0] if len(names) == 1 else ""
+    frame = Frame(board.selection, board.changes, csv_url, only)
     return {
         "filters": filters,
         "period": board.selection.period,
@@ -212,10 +214,10 @@ def _context(request: HttpRequest, filters: Filters, board: Board) -> dict[str, 
         "cards": _cards(board),
         "changes": board.changes,
         "panels": _panels(board, frame),
-        "error_classes": charts.error_classes(board.now),
+        "error_classes": _with_urls(charts.error_classes(board.now), "error", frame),
         "groups": board.now.groups,
         "breakdown": board.selection.breakdown,
-        "users": board.users,
+        "users": board.users and _with_urls(board.users, "user", frame),
         "users_since": _kept_since(board.selection),
         "said": board.said,
         "has_prices": bool(board.now.total.sum.cost) or ModelPrice.objects.exists(),
@@ -227,6 +229,18 @@ def _context(request: HttpRequest, filters: Filters, board: Board) -> dict[str, 
         "kept_query": _without(asked, "csv", "deployment", "version", "versions_of"),
         "is_everything": not board.selection.group_by,
     }
+
+
+def _with_urls(rows: Sequence[T], filtered_by: str, frame: Frame) -> list[tuple[T, str]]:
+    """
+    Each with the list of its traces, if it has a name there.
+    """
+    period = frame.selection.period
+    return [
+        (row, frame.traces_url(period, **{filtered_by: name}) if name else "")
+        for row in rows
+        for name in [getattr(row, "known_as", "")]
+    ]
 
 
 def _without(asked: QueryDict, *names: str) -> str:

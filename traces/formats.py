@@ -75,4 +75,7 @@ def _digits(value: float) -> int:
 
 
 def _plain(value: float) -> str:
-    return number_format(float(f"{value:.3g}"), None if value != round(value) else 0)
+    digits = f"{value:.3g}"
+    # Small ones as they are, not as powers of ten.
+    behind = len(digits.partition(".")[2]) if "e" not in digits else 6
+    return number_format(float(digits), behind)

@@ -23,7 +23,7 @@ from traces.periods import Bucket, Period
 
 # Of the width: less between two flags, and they are one. The numbers of those near the end
 # stand before them.
-CLOSE = 0.08
+CLOSE = 0.12
 NEAR_END = 0.82
 
 
@@ -88,6 +88,8 @@ class Frame:
     selection: Selection
     changes: Sequence[Change]
     csv_url: str  # but for the name
+    # Its name, if there is but one.
+    deployment: str = ""
 
     def panel(self, chart: Chart) -> Panel:
         drawing, period = draw(chart), self.selection.period
@@ -116,7 +118,7 @@ class Frame:
         cells = [column.text(column.values[at]) for column in chart.columns]
         return Row(label, self.traces_url(bucket), cells, bucket.is_going_on)
 
-    def traces_url(self, bucket: Bucket | Period) -> str:
+    def traces_url(self, bucket: Bucket | Period, **further: str) -> str:
         """
         The list of traces of a bucket, where the site has one.
         """
@@ -124,12 +126,16 @@ class Frame:
             url = reverse("langserve_traces:list")
         except NoReverseMatch:
             return ""
-        query = {"since": bucket.start.isoformat(), "until": bucket.end.isoformat()}
-        if len(self.selection.deployments) == 1:
-            query = {"deployment": str(next(iter(self.selection.deployments))), **query}
-        if self.selection.version is not None:
-            query["version"] = str(self.selection.version)
-        return f"{url}?{urlencode(query)}"
+        selection = self.selection
+        query = {
+            "deployment": self.deployment,
+            "version": "" if selection.version is None else str(selection.version),
+            "arm": selection.arm,
+            "since": bucket.start.isoformat(),
+            "until": bucket.end.isoformat(),
+            **further,
+        }
+        return f"{url}?{urlencode({name: value for name, value in query.items() if value})}"
 
 
 def flags(changes: Sequence[Change], buckets: Sequence[Bucket]) -> list[Flag]:
@@ -141,7 +147,7 @@ def flags(changes: Sequence[Change], buckets: Sequence[Bucket]) -> list[Flag]:
         share = _share_of(change.at, buckets)
         if share is None:
             continue
-        room = CLOSE if share <= NEAR_END else 2.5 * CLOSE
+        room = CLOSE if share <= NEAR_END else 2 * CLOSE
         if groups and share - groups[-1][0] < room:
             groups[-1][1].append(number)
         else:

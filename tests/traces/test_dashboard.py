@@ -7,11 +7,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -25,7 +28,7 @@ from feedback.models import Feedback, FeedbackKey
 from runnables import figures
 from runnables.models import Canary, Deployment, Figures, Grant, ServerProcess
 from tests.traces.seeded import count, deployed, many, record, run
-from traces import budget, dashboard, dashboard_views, formats, panels
+from traces import budget, dashboard, dashboard_views, formats
 from traces.charts import COUNT, MILLISECONDS, PERCENT, Chart, Column, draw, scale
 from traces.dashboard_cards import Words, delta_of
 from traces.dashboard_forms import Filters
@@ -608,14 +611,21 @@ def test_changes_of_what_is_served_are_marked(root: Client) -> None:
     assert "canary of version 2: stopped" in page(root, range="24h")
 
 
-def test_points_lead_to_the_traces_of_their_bucket(root: Client, monkeypatch: Any) -> None:
-    (version,) = deployed("it").versions.all()
-    count([run(version, hours_ago(1))])
-    monkeypatch.setattr(panels, "reverse", lambda _name: "/traces/")
-    html = page(root, range="24h")
-    pk = version.deployment.pk
-    since = hours_ago(1).isoformat().replace("+", "%2B").replace(":", "%3A")
-    assert f'href="/traces/?deployment={pk}&amp;since={since}&amp;until=' in html
+def test_points_errors_and_users_lead_to_their_traces(root: Client) -> None:
+    runs = seeded(60)
+    joke = Deployment.objects.get(name="joke")
+    html = page(root, range="24h", deployment=joke.pk, version=2)
+    links = {unescape(link) for link in re.findall(r'href="(/traces/\?[^"]+)"', html)}
+    assert len(links) > 24
+    found: set[Any] = set()
+    for link in links:
+        query = parse_qs(urlsplit(link).query)
+        assert (query["deployment"], query["version"]) == (["joke"], ["2"])
+        if "error" not in query and "user" not in query:
+            listed = root.get(link).content.decode()
+            found |= {one.pk for one in runs if str(one.pk) in listed}
+    fitting = [one for one in runs if one.deployment_name == "joke" and one.version == 2]
+    assert found == {one.pk for one in fitting}
 
 
 # What is not there, and what takes too long
@@ -764,6 +774,14 @@ def test_filters_without_anything_are_the_last_week() -> None:
     filters = Filters({}, {})
     assert filters.is_valid()
     assert len(filters.selection().period.buckets()) == 7
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (7, "7"), (0.25, "0.25"), (950_970, "951 k"), (1500, "1.5 k"), (2_500_000, "2.5 M")],
+)
+def test_numbers_of_an_axis_are_short(value: float, text: str) -> None:
+    assert formats.short_count(value) == text
 
 
 @pytest.mark.parametrize(
