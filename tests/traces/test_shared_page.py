@@ -15,7 +15,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from feedback import links
+from feedback import forgetting, links
 from feedback.models import Feedback, FeedbackKey, TraceLink, new_token
 from runnables.permissions import EVERYTHING, OF_CALLERS
 from tests.conftest import Site
@@ -390,4 +390,4 @@ def test_links_that_open_nothing_say_why_and_are_not_logged(site: Site, caplog: 
     for link in (off, deleted):
         assert Client().get(links.path_of(link)).status_code == 404
         assert link.token not in caplog.text
-    assert links.forget_user(alice) == {"shared links": 2}
+    assert forgetting.forget_user(alice) == {"feedback": 0, "shared links": 2}
