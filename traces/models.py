@@ -306,3 +306,7 @@ class DroppedTraces(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}: {self.count}"
+
+
+# The queue's models have a module of their own, and belong to this app.
+from traces.review.models import Review, ReviewItem, ReviewQueue  # noqa: E402, F401
