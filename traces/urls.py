@@ -1,5 +1,5 @@
-from typing import Any
+from traces.review.urls import urlpatterns as review_urls
 
 app_name = "langserve_traces"
 
-urlpatterns: list[Any] = []
+urlpatterns = [*review_urls]

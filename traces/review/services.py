@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from traces.review.models import Review, ReviewItem, ReviewQueue
 from traces.viewers import Viewer
 
 MOST_ADDED = 500
+_OF_TRACES = ("deployment", "deployment_name")
 
 
 class ReservationLost(Exception):
@@ -46,12 +47,8 @@ class Answer:
 
     @property
     def says_something(self) -> bool:
-        return self.score is not None or bool(self.value) or bool(self.comment.strip())
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    by_key: Mapping[str, Answer] = field(default_factory=dict)
+        scored = self.score is not None or bool(self.value)
+        return scored or bool(self.comment) or self.correction is not None
 
 
 def fill(queue: ReviewQueue, *, by: Any) -> int:
@@ -59,17 +56,15 @@ def fill(queue: ReviewQueue, *, by: Any) -> int:
     Add the runs that match the queue's filter and that `by` sees, the newest so many; how
     many were new.
     """
-    found = filters.matching(queue.filter, Viewer(by))
-    newest = found.order_by("-started_at", "-pk")
-    return _add(queue, newest, by=by)
+    return _add(queue, filters.matching(queue.filter, Viewer(by)), by=by)
 
 
 def add(queue: ReviewQueue, trace_ids: Iterable[UUID], *, by: Any) -> int:
     """
     Add these runs, as far as `by` sees them; how many were new.
     """
-    chosen = Viewer(by).traces().filter(pk__in=[*trace_ids][:MOST_ADDED])
-    return _add(queue, chosen.order_by("started_at", "pk"), by=by)
+    chosen = [*trace_ids][:MOST_ADDED]
+    return _add(queue, Viewer(by).traces().filter(pk__in=chosen), by=by)
 
 
 def _add(queue: ReviewQueue, traces: QuerySet[Trace], *, by: Any) -> int:
@@ -80,15 +75,12 @@ def _add(queue: ReviewQueue, traces: QuerySet[Trace], *, by: Any) -> int:
             traces = traces.filter(deployment__in=covered)
         # What still runs has no answer to review.
         finished = traces.exclude(state=State.RUNNING)
-        new = list(
-            finished.exclude(pk__in=ReviewItem.objects.filter(queue=queue).values("trace"))
-            .only("pk", "deployment", "deployment_name")
-            .order_by(*traces.query.order_by)[:MOST_ADDED]
-        )
+        unknown = finished.exclude(pk__in=ReviewItem.objects.filter(queue=queue).values("trace"))
+        new = list(unknown.only(*_OF_TRACES).order_by("-started_at", "-pk")[:MOST_ADDED])
         last = queue.items.aggregate(last=Max("position"))["last"] or 0
         ReviewItem.objects.bulk_create(
             ReviewItem(queue=queue, trace=trace, position=last + number)
-            for number, trace in enumerate(new, start=1)
+            for number, trace in enumerate(reversed(new), start=1)
         )
         _record_added(queue, new, by)
     return len(new)
@@ -175,7 +167,7 @@ def record_answers(trace: Trace, user: Any, answers: Mapping[str, Answer]) -> No
     with transaction.atomic():
         for key, answer in answers.items():
             rows = Feedback.objects.filter(run_id=trace.pk, key=key, author=author)
-            if not answer.says_something and answer.correction is None:
+            if not answer.says_something:
                 rows.delete()
                 continue
             said = {
@@ -228,7 +220,7 @@ def _free(
 ) -> QuerySet[ReviewItem]:
     past = Review.objects.filter(reviewer=viewer.user.pk).exclude(state=Review.State.RESERVED)
     wanted = items.exclude(pk__in=past.values("item"))
-    ids = ReviewItem.objects.filter(queue=queue).counted(now)  # type: ignore[attr-defined]
+    ids = ReviewItem.objects.filter(queue=queue).counted(now)
     return wanted.filter(pk__in=ids.filter(taken__lt=queue.reviews_per_item).values("pk"))
 
 
