@@ -22,6 +22,9 @@ from django.utils.translation import gettext_lazy as _
 
 from runnables.models import Deployment
 
+# Of this app too.
+from traces.review.models import Review, ReviewItem, ReviewQueue  # noqa: F401
+
 SHOWN_CHARACTERS = 200
 
 
@@ -306,7 +309,3 @@ class DroppedTraces(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}: {self.count}"
-
-
-# The queue's models have a module of their own, and belong to this app.
-from traces.review.models import Review, ReviewItem, ReviewQueue  # noqa: E402, F401

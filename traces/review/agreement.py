@@ -77,16 +77,16 @@ def alpha(units: Sequence[Sequence[Rating]], difference: Difference) -> float | 
             for b, others in counts.items():
                 pairs = number * (others - (a == b))
                 together[a, b] += pairs / (len(unit) - 1)
-    totals: Counter[Rating] = Counter()
+    totals: dict[Rating, float] = defaultdict(float)
     for (a, _), pairs in together.items():
-        totals[a] += pairs  # type: ignore[assignment]
+        totals[a] += pairs
     number = sum(totals.values())
     expected = sum(
         totals[a] * totals[b] * difference(a, b) for a in totals for b in totals if a != b
     )
     if not expected:
         return None
-    observed = sum(pairs * difference(a, b) for (a, b), pairs in together.items())
+    observed: float = sum(pairs * difference(a, b) for (a, b), pairs in together.items())
     return 1 - (number - 1) * observed / expected
 
 

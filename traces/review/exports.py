@@ -67,7 +67,7 @@ def _examples(results: Results) -> Iterator[dict[str, Any]]:
     together: dict[Any, list[Said]] = defaultdict(list)
     for said in results.said:
         together[said.trace.pk].append(said)
-    for pk, said in together.items():
+    for pk, about in together.items():
         # One at a time: payloads may be large.
         trace = Trace.objects.filter(pk=pk).only(*_OF_TRACES).first()
         if trace is None or not results.viewer.may_see_payloads(trace):
@@ -79,11 +79,11 @@ def _examples(results: Results) -> Iterator[dict[str, Any]]:
         yield {
             "input": given,
             "output": answer,
-            "correction": _correction(said),
+            "correction": _correction(about),
             "run_id": str(trace.pk),
             "deployment": trace.deployment_name,
             "version": trace.version,
-            "scores": _scores(said),
+            "scores": _scores(about),
         }
 
 

@@ -118,8 +118,9 @@ class ReviewForm:
         self.error = ""
 
     def is_valid(self) -> bool:
-        # All of them, so that each shows what is wrong with it.
-        if not all([form.is_valid() for form in self.forms]):
+        # All of them are asked, so that each shows what is wrong with it.
+        wrong = [form for form in self.forms if not form.is_valid()]
+        if wrong:
             self.error = _("Nothing was saved. See what is wrong below.")
         elif not any(answer.says_something for answer in self.answers.values()):
             self.error = _("Nothing was saved: give an answer, or skip this run.")

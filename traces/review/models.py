@@ -23,7 +23,7 @@ from runnables.models import Deployment
 if TYPE_CHECKING:
     from datetime import datetime
 
-APP = "langserve_traces"
+
 # Words that are routes beside the queues.
 RESERVED = frozenset({"add"})
 MOST_REVIEWS = 5
@@ -102,7 +102,7 @@ class ReviewQueue(models.Model):
     objects = ReviewQueueQuerySet.as_manager()
 
     class Meta:
-        app_label = APP
+        app_label = "langserve_traces"
         verbose_name = _("review queue")
         verbose_name_plural = _("review queues")
         ordering: ClassVar = ["name", "pk"]
@@ -112,22 +112,20 @@ class ReviewQueue(models.Model):
 
 
 class ReviewItemQuerySet(models.QuerySet["ReviewItem"]):
-    def counted(self, now: datetime) -> ReviewItemQuerySet:
+    def free(self, now: datetime) -> ReviewItemQuerySet:
         """
-        With `taken`, how many have reviewed it or hold it, and `finished`, how many have
-        reviewed it.
+        Those that fewer people have reviewed, or have before them, than should.
         """
-        done = Q(reviews__state=Review.State.DONE)
         held = Q(reviews__state=Review.State.RESERVED, reviews__reserved_until__gt=now)
-        return self.annotate(
-            taken=Count("reviews", filter=done | held), finished=Count("reviews", filter=done)
-        )
+        taken = Count("reviews", filter=Q(reviews__state=Review.State.DONE) | held)
+        return self.alias(taken=taken).filter(taken__lt=F("queue__reviews_per_item"))
 
     def complete(self) -> ReviewItemQuerySet:
         """
         Those that nobody else is asked to review.
         """
-        return self.counted(timezone.now()).filter(finished__gte=F("queue__reviews_per_item"))
+        done = Count("reviews", filter=Q(reviews__state=Review.State.DONE))
+        return self.alias(done=done).filter(done__gte=F("queue__reviews_per_item"))
 
 
 class ReviewItem(models.Model):
@@ -136,14 +134,14 @@ class ReviewItem(models.Model):
     """
 
     queue = models.ForeignKey(ReviewQueue, on_delete=models.CASCADE, related_name="items")
-    trace = models.ForeignKey(f"{APP}.Trace", on_delete=models.CASCADE, related_name="+")
+    trace = models.ForeignKey("langserve_traces.Trace", on_delete=models.CASCADE, related_name="+")
     position = models.PositiveIntegerField()
     added_at = models.DateTimeField(_("added"), default=timezone.now)
 
     objects = ReviewItemQuerySet.as_manager()
 
     class Meta:
-        app_label = APP
+        app_label = "langserve_traces"
         verbose_name = _("run in a queue")
         verbose_name_plural = _("runs in queues")
         ordering: ClassVar = ["position", "pk"]
@@ -175,7 +173,7 @@ class Review(models.Model):
     at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        app_label = APP
+        app_label = "langserve_traces"
         verbose_name = _("review")
         verbose_name_plural = _("reviews")
         ordering: ClassVar = ["pk"]

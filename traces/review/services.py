@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import F, Max, Q, QuerySet
 from django.utils import timezone
 
-from feedback.models import Feedback, FeedbackKey
+from feedback.models import Feedback
 from runnables import audit
 from runnables.identity import principal_of
 from runnables.models import AuditEntry, Deployment
@@ -220,8 +220,7 @@ def _free(
 ) -> QuerySet[ReviewItem]:
     past = Review.objects.filter(reviewer=viewer.user.pk).exclude(state=Review.State.RESERVED)
     wanted = items.exclude(pk__in=past.values("item"))
-    ids = ReviewItem.objects.filter(queue=queue).counted(now)
-    return wanted.filter(pk__in=ids.filter(taken__lt=queue.reviews_per_item).values("pk"))
+    return wanted.filter(pk__in=ReviewItem.objects.filter(queue=queue).free(now).values("pk"))
 
 
 def _own_place(item: ReviewItem, viewer: Viewer) -> Review:

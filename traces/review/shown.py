@@ -68,7 +68,9 @@ def shown(text: str, size: int = 0, most: int = MOST_CHARACTERS) -> Shown:
     plain = plain_text(value)
     if plain is not None:
         return Shown(plain[:most], is_cut=is_cut)
-    return Shown(json.dumps(value, indent=2, ensure_ascii=False)[:most], is_code=True, is_cut=is_cut)
+    return Shown(
+        json.dumps(value, indent=2, ensure_ascii=False)[:most], is_code=True, is_cut=is_cut
+    )
 
 
 def plain_text(value: Any) -> str | None:

@@ -105,7 +105,7 @@ def results(request: HttpRequest, slug: str) -> HttpResponse:
         "progress": progress(queue, viewer),
         "disagreements": found.disagreements[:MOST_LISTED],
         "disagreements_count": len(found.disagreements),
-        "is_partial": not request.user.is_superuser,  # type: ignore[union-attr]
+        "is_partial": not request.user.is_superuser,
     }
     return render(request, "traces/review/results.html", context)
 

@@ -25,7 +25,7 @@ def duration(milliseconds: float | None) -> str:
     850 ms, 1.4 s, 2 m 05 s.
     """
     if milliseconds is None:
-        return "–"
+        return "-"
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
