@@ -80,14 +80,14 @@ def alpha(units: Sequence[Sequence[Rating]], difference: Difference) -> float | 
     totals: dict[Rating, float] = defaultdict(float)
     for (a, _), pairs in together.items():
         totals[a] += pairs
-    number = sum(totals.values())
+    size = sum(totals.values())
     expected = sum(
         totals[a] * totals[b] * difference(a, b) for a in totals for b in totals if a != b
     )
     if not expected:
         return None
     observed: float = sum(pairs * difference(a, b) for (a, b), pairs in together.items())
-    return 1 - (number - 1) * observed / expected
+    return 1 - (size - 1) * observed / expected
 
 
 def kappa(ratings: Sequence[Mapping[Hashable, Rating]]) -> float | None:
@@ -100,8 +100,8 @@ def kappa(ratings: Sequence[Mapping[Hashable, Rating]]) -> float | None:
     first, second = ([one[person] for one in ratings] for person in people)
     of_first, of_second = Counter(first), Counter(second)
     size = len(ratings)
-    by_chance = sum(of_first[value] * of_second[value] for value in of_first) / size**2
+    by_chance: float = sum(of_first[value] * of_second[value] for value in of_first) / size**2
     if by_chance == 1:
         return None
-    observed = sum(a == b for a, b in zip(first, second, strict=True)) / size
+    observed: float = sum(a == b for a, b in zip(first, second, strict=True)) / size
     return (observed - by_chance) / (1 - by_chance)

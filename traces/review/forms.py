@@ -46,19 +46,19 @@ class AnswerForm(forms.Form):
         self.fields["answer"] = self._answer_field()
         if key.takes_comment:
             self.fields["comment"] = forms.CharField(
-                label=_("Comment"), required=False, max_length=LONGEST, widget=_area(2)
+                label=_("Comment"), required=False, max_length=LONGEST, widget=_area(1)
             )
         if key.takes_correction:
             self.fields["correction"] = forms.CharField(
                 label=_("What it should have said"),
                 required=False,
                 max_length=LONGEST * 10,
-                widget=_area(4),
+                widget=_area(2),
             )
 
     def _answer_field(self) -> forms.Field:
         if self.key.kind == Kind.TEXT:
-            return forms.CharField(required=False, max_length=LONGEST, widget=_area(3))
+            return forms.CharField(required=False, max_length=LONGEST, widget=_area(2))
         if self.options:
             return forms.ChoiceField(
                 required=False, choices=self.options, widget=forms.RadioSelect()

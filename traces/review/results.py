@@ -92,7 +92,7 @@ class Disagreement:
     """
 
     trace: Trace
-    item: ReviewItem
+    may_open: bool
     ratings: list[tuple[FeedbackKey, list[tuple[str, str]]]]
 
 
@@ -158,8 +158,8 @@ class Results:
                 if key.kind != FeedbackKey.Kind.TEXT and _differ(rated := _rated(key, together))
             ]
             if ratings:
-                item = together[0].review.item
-                found.append(Disagreement(item.trace, item, ratings))
+                trace = together[0].trace
+                found.append(Disagreement(trace, may_open(self.viewer, trace), ratings))
         return found
 
     @cached_property
@@ -214,6 +214,13 @@ class Results:
 
 # Not read for results, and large.
 PAYLOADS = ("input", "output", "error", "metadata", "config")
+
+
+def may_open(viewer: Viewer, trace: Trace) -> bool:
+    """
+    Whether this viewer may open the trace itself, which takes more than the right to review.
+    """
+    return viewer.made(trace) or viewer.may("see_traces", trace)
 
 
 def rating_of(row: Feedback) -> Any:

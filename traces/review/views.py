@@ -25,7 +25,7 @@ from traces.review import exports, services
 from traces.review.forms import ReviewForm
 from traces.review.models import Review, ReviewItem, ReviewQueue
 from traces.review.progress import fillable, held_by_others, progress, queue_of, queues_of
-from traces.review.results import MOST_LISTED, Results, in_words, rating_of
+from traces.review.results import MOST_LISTED, Results, in_words, may_open, rating_of
 from traces.review.services import ReservationLost, reviewable, take_next
 from traces.review.shown import shown
 from traces.review.steps import MOST_STEPS, steps_of
@@ -48,6 +48,8 @@ def queues(request: HttpRequest) -> HttpResponse:
     """
     viewer = Viewer(request.user)
     rows = [(queue, progress(queue, viewer)) for queue in queues_of(viewer)]
+    # What waits for one is on top.
+    rows.sort(key=lambda row: not row[0].is_open or row[1].left <= 0)
     return render(request, "traces/review/queues.html", {"rows": rows})
 
 
@@ -174,7 +176,7 @@ def _focus(
         "progress": progress(item.queue, viewer),
         "previous": _previous(own),
         "others": _others(item, viewer) if own.state == Review.State.DONE else [],
-        "may_open_trace": viewer.made(trace) or viewer.may("see_traces", trace),
+        "may_open_trace": may_open(viewer, trace),
     }
     return render(request, "traces/review/focus.html", context, status=status)
 
