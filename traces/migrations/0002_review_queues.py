@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
                 ('deployments', models.ManyToManyField(blank=True, help_text='None is all.', related_name='+', to='langserve.deployment', verbose_name='deployments')),
                 ('groups', models.ManyToManyField(blank=True, related_name='+', to='auth.group', verbose_name='groups of reviewers')),
-                ('keys', models.ManyToManyField(related_name='+', to='langserve_feedback.feedbackkey', verbose_name='asked')),
+                ('keys', models.ManyToManyField(related_name='+', to='langserve_feedback.feedbackkey', verbose_name='questions')),
                 ('reviewers', models.ManyToManyField(blank=True, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='reviewers')),
             ],
             options={

@@ -75,7 +75,7 @@ class ReviewQueue(models.Model):
         blank=True,
         help_text=_("What reviewers should look at and how to score it; shown beside each run."),
     )
-    keys = models.ManyToManyField(FeedbackKey, verbose_name=_("asked"), related_name="+")
+    keys = models.ManyToManyField(FeedbackKey, verbose_name=_("questions"), related_name="+")
     reviewers = models.ManyToManyField(
         settings.AUTH_USER_MODEL, verbose_name=_("reviewers"), blank=True, related_name="+"
     )
