@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from feedback.models import Feedback
+from feedback.models import Feedback, FeedbackKey
 from runnables.identity import principal_of
 from runnables.pages import secret_page
 from traces.review import exports, services
@@ -238,17 +238,16 @@ def _others(item: ReviewItem, viewer: Viewer) -> list[Other]:
     found = []
     reviews = Review.objects.filter(item=item, state=Review.State.DONE).select_related("reviewer")
     for one in reviews.exclude(reviewer=viewer.user.pk):
-        theirs = [row for row in rows if row.author == principal_of(one.reviewer)]
-        answers = [
-            (
-                str(keys[row.key]),
-                "" if (rating := rating_of(row)) is None else in_words(keys[row.key], rating),
-                row.comment,
-            )
-            for row in theirs
-        ]
-        found.append(Other(str(one.reviewer), sorted(answers)))
+        author = principal_of(one.reviewer)
+        theirs = {row.key: row for row in rows if row.author == author}
+        answers = [_in_words(keys[name], theirs[name]) for name in keys if name in theirs]
+        found.append(Other(str(one.reviewer), answers))
     return found
+
+
+def _in_words(key: FeedbackKey, row: Feedback) -> tuple[str, str, str]:
+    rating = rating_of(row)
+    return str(key), "" if rating is None else in_words(key, rating), row.comment
 
 
 def _say_added(request: HttpRequest, queue: ReviewQueue, added: int, known: int) -> None:
