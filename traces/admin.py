@@ -23,7 +23,10 @@ from runnables.admin.pieces import duration
 from runnables.conf import conf
 from runnables.deployments import announce_change
 from traces.models import ModelPrice, Step, Trace, Tracing
+from traces.review import admin as review_admin
 from traces.tracing_pages import tracing_page, trial
+
+__all__ = ["ModelPriceAdmin", "TraceAdmin", "TracingAdmin", "review_admin"]
 
 if TYPE_CHECKING:
     PriceModelAdmin = admin.ModelAdmin[ModelPrice]

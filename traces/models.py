@@ -22,6 +22,9 @@ from django.utils.translation import gettext_lazy as _
 
 from runnables.models import Deployment
 
+# Of this app too.
+from traces.review.models import Review, ReviewItem, ReviewQueue  # noqa: F401
+
 SHOWN_CHARACTERS = 200
 
 

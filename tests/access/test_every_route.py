@@ -15,13 +15,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from runnables.models import ApiToken, AuditEntry, ChatSession, Session
+from runnables.models import ApiToken, AuditEntry, ChatSession, Grant, Session
 from runnables.routing import ENDPOINTS
 from tests.access.routes import all_routes
 from tests.conftest import Site
 from tests.fakes import echo
 from tests.traces.shared import keep_trace, link_to
 from traces.models import ModelPrice
+from traces.review.models import ReviewQueue
 
 RUN_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 HASH = "N4XyA"  # of {}
@@ -93,6 +94,13 @@ SHARE = {**DOOR, "member": 403, "member_by_session": 403}
 # Whoever has a live link: not even a token that is none matters.
 FOR_STRANGERS = {**PAGE, "expired_session": 200, "superuser_by_session": 200}
 UNSHARED = {**OWN_PAGE, "member_by_session": 404, "superuser_by_session": 200}
+# Neither the right alone opens it nor being a reviewer alone.
+REVIEW = {
+    **OWN_PAGE,
+    "other_group_by_session": 404,
+    "staff_by_session": 404,
+    "superuser_by_session": 200,
+}
 SIGN_IN = {"anonymous": 200, "expired_session": 200, "member_by_session": 200}
 # Numbers: of what one may see the traces of, and of everything.
 DASHBOARD = {
@@ -208,6 +216,22 @@ ROWS[f"{_name}_add"] = Row("GET", f"{_base}/add/", CLOSED)
 ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{tracelink}}/change/", ADMIN)
 ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{tracelink}}/history/", ADMIN)
 ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{tracelink}}/delete/", CLOSED)
+# A queue with somebody else's run, whose reviewers the editors are.
+_QUEUE, _QUEUES = "/review/theirs", "/admin/langserve_traces/reviewqueue"
+ROWS |= {
+    "langserve_traces:review_list": Row("GET", "/review/", OWN_PAGE),
+    "langserve_traces:review_add": Row("POST", "/review/add/", SOMEBODY_ELSES),
+    "langserve_traces:review": Row("GET", f"{_QUEUE}/", REVIEW),
+    "langserve_traces:review_results": Row("GET", f"{_QUEUE}/results/", REVIEW),
+    "langserve_traces:review_export": Row("GET", f"{_QUEUE}/results/export/?as=csv", REVIEW),
+    "admin:langserve_traces_reviewqueue_changelist": Row("GET", f"{_QUEUES}/", ADMIN),
+    "admin:langserve_traces_reviewqueue_add": Row("GET", f"{_QUEUES}/add/", ADMIN),
+    "admin:langserve_traces_reviewqueue_change": Row("GET", f"{_QUEUES}/{{queue}}/change/", ADMIN),
+    "admin:langserve_traces_reviewqueue_history": Row(
+        "GET", f"{_QUEUES}/{{queue}}/history/", ADMIN
+    ),
+    "admin:langserve_traces_reviewqueue_delete": Row("GET", f"{_QUEUES}/{{queue}}/delete/", ADMIN),
+}
 for _endpoint, (_method, _has_variant) in ENDPOINTS.items():
     ROWS[f"door:{_endpoint}"] = Row(_method, f"/it/{_endpoint}", DOOR)
     if _has_variant:
@@ -254,6 +278,9 @@ class Cast:
 
     def member_by_session(self) -> dict[str, str]:
         return self.site.session(self._of("editors", "alice"))
+
+    def other_group_by_session(self) -> dict[str, str]:
+        return self.site.session(self._of("readers", "rita"))
 
     def expired_session(self) -> dict[str, str]:
         headers = self.site.session(self._root("rose"))
@@ -311,6 +338,7 @@ def furnished(site: Site, row: Row) -> Row:
         "token": link.token,
         "apitoken": quote(token.pk),
         "token_id": token.public_id,
+        "queue": _review_queue(site).pk,
         "chatsession": ChatSession.objects.create(
             owner="u0", deployment="it", session_id="theirs"
         ).pk,
@@ -320,6 +348,17 @@ def furnished(site: Site, row: Row) -> Row:
         "modelprice": ModelPrice.objects.create(pattern="*", input_price=1, output_price=1).pk,
     }
     return row._replace(path=row.path.format(**keys))
+
+
+def _review_queue(site: Site) -> ReviewQueue:
+    groups = [Group.objects.get_or_create(name=name)[0] for name in ("editors", "readers")]
+    Grant.objects.create(
+        deployment=site.row("it"), audience="group", group=groups[1], review=False, run=True
+    )
+    Grant.objects.filter(deployment=site.row("it"), group=groups[0]).update(review=True)
+    queue = ReviewQueue.objects.create(name="Theirs", slug="theirs")
+    queue.groups.set(groups)
+    return queue
 
 
 def status(site: Site, row: Row, headers: dict[str, str]) -> int:
