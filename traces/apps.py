@@ -13,6 +13,7 @@ class TracesConfig(AppConfig):
 
         hooks.recorders.append(recorder.recorder_of)
         hooks.known_runs.append(runs.known_run)
+        hooks.run_payloads.append(runs.payloads)
         hooks.refreshed.append(rules.refresh)
         hooks.tidied.append(retention.tidy)
         hooks.stopping.append(writer.stop)
