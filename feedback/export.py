@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
+from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.timezone import get_current_timezone, is_naive, make_aware
 
 from feedback.models import Feedback
 from runnables.hooks import payloads_of
@@ -60,18 +62,38 @@ def chosen(
     return rows.filter(created_at__lt=until) if until else rows
 
 
-def batches(rows: QuerySet[Feedback], *, kind: str, shape: str) -> Iterator[str]:
+def batches(
+    rows: QuerySet[Feedback],
+    *,
+    kind: str,
+    shape: str,
+    count: Callable[[int, int], None] = lambda read, written: None,
+) -> Iterator[str]:
     """
-    The file, piece by piece, oldest first; each piece costs a few queries.
+    The file, piece by piece, oldest first; each piece costs a few queries. `count` is told
+    how many rows were read for a piece, and how many are in it.
     """
     if kind == "csv":
         yield _csv([list(COLUMNS[shape])])
     for batch in in_batches(rows):
         found = list(_dataset(batch) if shape == "dataset" else map(_row, batch))
+        count(len(batch), len(found))
         if kind == "csv":
             yield _csv([_cell(row[name]) for name in COLUMNS[shape]] for row in found)
         else:
             yield "".join(f"{_json(row)}\n" for row in found)
+
+
+def read_time(text: str) -> datetime:
+    """
+    A date, or a date and time, in the site's zone unless it names one; raises ValueError.
+    """
+    when = parse_datetime(text)
+    if when is None and (day := parse_date(text)):
+        when = datetime(day.year, day.month, day.day)
+    if when is None:
+        raise ValueError(text)
+    return make_aware(when, get_current_timezone()) if is_naive(when) else when
 
 
 def in_batches(rows: QuerySet[Feedback]) -> Iterator[list[Feedback]]:

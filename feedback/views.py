@@ -12,8 +12,6 @@ from uuid import UUID
 import orjson
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.dateparse import parse_date, parse_datetime
-from django.utils.timezone import get_current_timezone, is_naive, make_aware
 from rest_framework.request import Request
 
 from feedback import export
@@ -291,21 +289,9 @@ def _when(query: Any, name: str) -> datetime | None:
     if not (text := query.get(name, "")):
         return None
     try:
-        return read_time(text)
+        return export.read_time(text)
     except ValueError:
         raise _wrong_query(name, f"{name} is a date or a time, such as 2030-01-31") from None
-
-
-def read_time(text: str) -> datetime:
-    """
-    A date, or a date and time, in the site's zone unless it names one; raises ValueError.
-    """
-    when = parse_datetime(text)
-    if when is None and (day := parse_date(text)):
-        when = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - made aware below
-    if when is None:
-        raise ValueError(text)
-    return make_aware(when, get_current_timezone()) if is_naive(when) else when
 
 
 def _wrong_query(name: str, message: str) -> InvalidInput:
