@@ -143,9 +143,7 @@ class LangSmithCopy(models.Model):
         verbose_name = _("copy for LangSmith")
         verbose_name_plural = _("copies for LangSmith")
         indexes: ClassVar = [
-            models.Index(
-                fields=["next_at"], name="langsmith_due", condition=Q(is_due=True)
-            )
+            models.Index(fields=["next_at"], name="langsmith_due", condition=Q(is_due=True))
         ]
 
     def __str__(self) -> str:

@@ -110,4 +110,3 @@ def _way_back(request: HttpRequest) -> str:
         ):
             return url
     return get_script_prefix()
-

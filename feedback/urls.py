@@ -20,7 +20,5 @@ urlpatterns = [
         views.FeedbackItemView.as_view(),
         name="feedback_item",
     ),
-    re_path(
-        rf"{BASE}token_feedback/?$", views.TokenFeedbackView.as_view(), name="token_feedback"
-    ),
+    re_path(rf"{BASE}token_feedback/?$", views.TokenFeedbackView.as_view(), name="token_feedback"),
 ]

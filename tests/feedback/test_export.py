@@ -92,16 +92,16 @@ def test_file_is_chosen_by_key_and_time(
         assert response.json()["detail"][0]["loc"] == ["query", query.split("=")[0]]
 
 
-def test_spreadsheet_runs_no_cell(
-    site: Site, rated: Deployment, reviewer: dict[str, str]
-) -> None:
+def test_spreadsheet_runs_no_cell(site: Site, rated: Deployment, reviewer: dict[str, str]) -> None:
     for formula in FORMULAS:
         said(rated, comment=formula, value=formula, key=formula.strip(), score=-1)
 
     cells = csv.DictReader(io.StringIO(site.get("/it/feedback/export", headers=reviewer).text))
 
     for cell in cells:
-        assert not any(cell[name].startswith(export.FORMULA) for name in ("comment", "value", "key"))
+        assert not any(
+            cell[name].startswith(export.FORMULA) for name in ("comment", "value", "key")
+        )
         assert cell["score"] == "-1"
 
 

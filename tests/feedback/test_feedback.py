@@ -199,7 +199,9 @@ def test_keys_take_what_they_were_made_for(site: Site, rated: Deployment) -> Non
     assert "text" in refused(say("note", value=7), "value")
 
 
-def test_undefined_keys_are_open_unless_closed(site: Site, rated: Deployment, settings: Any) -> None:
+def test_undefined_keys_are_open_unless_closed(
+    site: Site, rated: Deployment, settings: Any
+) -> None:
     assert site.post("/it/feedback", THUMB).status_code == 200
     settings.LANGSERVE = {**settings.LANGSERVE, "FEEDBACK_KEYS_ONLY": True}
     assert "no such key" in refused(site.post("/it/feedback", THUMB), "key")
