@@ -57,6 +57,9 @@ def note(feedback: Feedback) -> None:
     """
     if not is_on():
         return
+    source_info = {"from_langserve": True, **feedback.source_info}
+    if feedback.reasons:
+        source_info["reasons"] = feedback.reasons
     content = {
         "run_id": str(feedback.run_id),
         "key": feedback.key,
@@ -64,10 +67,8 @@ def note(feedback: Feedback) -> None:
         "value": feedback.value,
         "comment": feedback.comment or None,
         "correction": feedback.correction,
-        "source_info": {"from_langserve": True, **feedback.source_info},
+        "source_info": source_info,
     }
-    if feedback.reasons:
-        content["source_info"]["reasons"] = feedback.reasons
     LangSmithCopy.objects.bulk_create(
         [LangSmithCopy(feedback_id=feedback.pk, content=content)],
         update_conflicts=True,
@@ -224,19 +225,21 @@ class _Remote:
                 self._update(copy)
 
     def _create(self, copy: LangSmithCopy) -> None:
+        content: Any = copy.content
         with warnings.catch_warnings():
             # Without the project's id, which older servers do not need.
             warnings.simplefilter("ignore")
             self._client.create_feedback(
-                **copy.content,
+                **content,
                 feedback_id=copy.pk,
                 session_id=self._session_id(),
                 stop_after_attempt=1,
             )
 
     def _update(self, copy: LangSmithCopy) -> None:
+        content: Any = copy.content
         names = ("score", "value", "comment", "correction")
-        self._client.update_feedback(copy.pk, **{name: copy.content[name] for name in names})
+        self._client.update_feedback(copy.pk, **{name: content[name] for name in names})
 
     def _session_id(self) -> Any:
         from langsmith.utils import LangSmithNotFoundError, get_tracer_project  # noqa: PLC0415
@@ -278,7 +281,8 @@ def _seconds_to_next() -> float | None:
     if first is None:
         return None
     at = max(one for one in first if one is not None)
-    return max(0.0, (at - timezone.now()).total_seconds())
+    seconds: float = (at - timezone.now()).total_seconds()
+    return max(0.0, seconds)
 
 
 def _first(names: Sequence[str]) -> str:

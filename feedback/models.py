@@ -139,6 +139,8 @@ class LangSmithCopy(models.Model):
     claimed_until = models.DateTimeField(null=True)
     error = models.CharField(max_length=200, blank=True)
 
+    objects: ClassVar[models.Manager[LangSmithCopy]] = models.Manager()
+
     class Meta:
         verbose_name = _("copy for LangSmith")
         verbose_name_plural = _("copies for LangSmith")

@@ -337,7 +337,7 @@ def _check(options: Options) -> None:
 
 
 def _check_token_feedback(config: Any) -> None:
-    configs = config.get("key_configs", ()) if isinstance(config, Mapping) else ()
+    configs: Any = config.get("key_configs", ()) if isinstance(config, Mapping) else ()
     if isinstance(configs, str) or len(configs) != 1:
         raise BadOption("token_feedback_config needs exactly one entry in key_configs")
     key = configs[0].get("key") if isinstance(configs[0], Mapping) else None

@@ -8,7 +8,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -75,7 +74,8 @@ class Rating:
 
 
 def text_of(rating: Rating, name: str) -> Locator:
-    return rating.page.get_by_label(name)
+    found: Locator = rating.page.get_by_label(name)
+    return found
 
 
 def test_answer_is_rated_explained_and_there_after_a_reload(browser: Browser) -> None:
@@ -148,7 +148,7 @@ def test_it_works_without_scripts(browser: Browser) -> None:
     ids=["phone", "screen"],
 )
 def test_box_fits_its_page_and_is_reached_by_keys(
-    browser: Browser, browser_options: dict[str, Any], tmp_path: Path
+    browser: Browser, browser_options: dict[str, Any]
 ) -> None:
     rating = Rating(browser)
     rating.bad.click()
@@ -161,5 +161,4 @@ def test_box_fits_its_page_and_is_reached_by_keys(
         box = rating.bad.bounding_box()
         assert box is not None
         assert min(box["width"], box["height"]) >= 44
-    browser.page.screenshot(path=tmp_path / "feedback.png", full_page=True)
     assert browser.page.evaluate("window.PWNED") is None

@@ -208,7 +208,8 @@ def test_token_opens_a_deployment_to_nobody_else(site: Site, rated: Deployment) 
 def test_token_that_was_tampered_with_does_not_count(site: Site, rated: Deployment) -> None:
     token = token_of(site)["token_url"].partition("?token=")[2]
     foreign = signing.dumps(["0" * 32, rated.pk, 1, "k", 2**40], salt="another")
-    odd = [signing.dumps(content, salt=SALT) for content in ([], {}, 7, ["x", 1, 1, "k", 1])]
+    contents: list[Any] = [[], {}, 7, ["x", 1, 1, "k", 1]]
+    odd = [signing.dumps(content, salt=SALT) for content in contents]
 
     for bad in (token[:-1], token[1:], "A" + token, "", "?token=", "x" * 5000, foreign, *odd):
         response = site.post("/it/token_feedback", {"token_or_url": bad, "score": 1})

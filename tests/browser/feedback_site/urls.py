@@ -25,4 +25,4 @@ def _run(request: HttpRequest, run_id: UUID) -> HttpResponseBase:
     return run(request, run_id=run_id)
 
 
-urlpatterns = [path("run/<uuid:run_id>/", _run), *urlpatterns]
+urlpatterns = [path("run/<uuid:run_id>/", _run), *urlpatterns]  # type: ignore[list-item]
