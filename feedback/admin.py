@@ -65,12 +65,12 @@ class LinesField(forms.Field):
 class KeyForm(KeyModelForm):
     categories = LinesField(
         most=MOST_CHOICES,
-        label=gettext_lazy("categories"),
+        label=gettext_lazy("Categories"),
         help_text=gettext_lazy("The choices of a category, one a line."),
     )
     reasons = LinesField(
         most=MOST_REASONS,
-        label=gettext_lazy("reasons"),
+        label=gettext_lazy("Reasons"),
         help_text=gettext_lazy("What may be wrong with an answer, one a line: wrong, incomplete."),
     )
 
@@ -140,7 +140,7 @@ class ScoreFilter(admin.SimpleListFilter):
 
 @admin.register(Feedback)
 class FeedbackAdmin(FeedbackModelAdmin):
-    list_display = ("created_at", "deployment", "key", "said", "short_comment", "who", "run_id")
+    list_display = ("created_at", "deployment", "key", "said", "short_comment", "who", "run")
     list_filter = (ScoreFilter, AuthorFilter, "deployment", "created_at")
     list_select_related = ("deployment", "user")
     search_fields = ("=run_id", "=trace_id", "=key")
@@ -175,7 +175,12 @@ class FeedbackAdmin(FeedbackModelAdmin):
     @admin.display(description=gettext_lazy("comment"))
     def short_comment(self, feedback: Feedback) -> str:
         text = feedback.comment
-        return text if len(text) <= 80 else f"{text[:79]}…"
+        return text if len(text) <= 60 else f"{text[:59]}…"
+
+    @admin.display(description=gettext_lazy("run"))
+    def run(self, feedback: Feedback) -> str:
+        # Whole it would be the widest column; its page has all of it.
+        return str(feedback.run_id)[:8]
 
     @admin.display(description=gettext_lazy("who"), ordering="author")
     def who(self, feedback: Feedback) -> str:
