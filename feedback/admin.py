@@ -140,7 +140,7 @@ class ScoreFilter(admin.SimpleListFilter):
 
 @admin.register(Feedback)
 class FeedbackAdmin(FeedbackModelAdmin):
-    list_display = ("created_at", "deployment", "key", "said", "short_comment", "who", "run")
+    list_display = ("created_at", "deployment", "said", "short_comment", "who")
     list_filter = (ScoreFilter, AuthorFilter, "deployment", "created_at")
     list_select_related = ("deployment", "user")
     search_fields = ("=run_id", "=trace_id", "=key")
@@ -168,19 +168,13 @@ class FeedbackAdmin(FeedbackModelAdmin):
 
     @admin.display(description=gettext_lazy("said"), ordering="score")
     def said(self, feedback: Feedback) -> str:
-        if feedback.score is not None:
-            return f"{feedback.score:g}"
-        return "-" if feedback.value is None else str(feedback.value)[:60]
+        value = feedback.value if feedback.score is None else f"{feedback.score:g}"
+        return f"{feedback.key}: {'-' if value is None else str(value)[:60]}"
 
     @admin.display(description=gettext_lazy("comment"))
     def short_comment(self, feedback: Feedback) -> str:
         text = feedback.comment
         return text if len(text) <= 60 else f"{text[:59]}…"
-
-    @admin.display(description=gettext_lazy("run"))
-    def run(self, feedback: Feedback) -> str:
-        # Whole it would be the widest column; its page has all of it.
-        return str(feedback.run_id)[:8]
 
     @admin.display(description=gettext_lazy("who"), ordering="author")
     def who(self, feedback: Feedback) -> str:

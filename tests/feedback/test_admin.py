@@ -56,7 +56,7 @@ def test_feedback_is_read_filtered_and_exported(
 
     page = staff.get(f"{ROWS}?score_is=1&who=anonymous").content.decode()
     assert "&lt;b&gt;Right.&lt;/b&gt;" in page
-    assert str(bad.run_id)[:8] not in page
+    assert str(bad.pk) not in page
     assert "Right." in staff.get(f"{ROWS}?q={good.run_id}").content.decode()
     assert "Right." in staff.get(f"{ROWS}{good.pk}/change/").content.decode()
     form = {"_selected_action": [good.pk, bad.pk]}
