@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from feedback import export
+from feedback import link_admin as link_admin
 from feedback.answers import MOST_REASON, MOST_REASONS
 from feedback.models import Feedback, FeedbackKey
 from runnables.admin.history import BoundedPaginator

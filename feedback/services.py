@@ -10,13 +10,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from feedback import langsmith
 from feedback.answers import Answer
 from feedback.exceptions import UnknownFeedback
 from feedback.keys import check_answer
-from feedback.models import Feedback, TraceLink
+from feedback.models import Feedback
 from runnables.exceptions import UnknownRun
 from runnables.hooks import known_run
 from runnables.identity import principal_of
@@ -129,18 +130,16 @@ def remove_feedback(*, feedback_id: UUID, deployment: int | None, author: Author
         _remove(found)
 
 
-def forget_user(user: Any) -> dict[str, int]:
+def remove_all(said: QuerySet[Feedback]) -> int:
     """
-    Delete what a user has said, and the links they made.
+    Delete all of it, whoever said it; how many.
     """
-    said = Feedback.objects.filter(user=user)
-    feedback = 0
+    count = 0
     while found := list(said.only("pk")[:BATCH]):
         with transaction.atomic():
             _remove(found)
-        feedback += len(found)
-    links, _ = TraceLink.objects.filter(created_by=user).delete()
-    return {"feedback": feedback, "shared traces": links}
+        count += len(found)
+    return count
 
 
 def _remove(found: Sequence[Feedback]) -> None:

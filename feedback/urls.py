@@ -4,7 +4,7 @@ The doors of feedback below each deployment; Django's resolver finds them.
 
 from django.urls import re_path
 
-from feedback import pages, views
+from feedback import link_urls, pages, views
 
 app_name = "langserve_feedback"
 
@@ -12,6 +12,7 @@ BASE = r"^(?:(?P<path>[^/].*?)/)??"
 UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 urlpatterns = [
+    *link_urls.urlpatterns,
     re_path(rf"{BASE}feedback/?$", views.FeedbackView.as_view(), name="feedback"),
     re_path(rf"{BASE}feedback/export/?$", views.FeedbackExportView.as_view(), name="export"),
     re_path(rf"{BASE}feedback/rate/?$", pages.rate, name="rate"),

@@ -207,8 +207,10 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", "webmaster@loc
 LANGSERVE = {
     "MODULES": env.list("RUNNABLES_MODULES", default=[]),
     "INLINE_PARSERS": env.bool("INLINE_PARSERS", True),
+    "TRACES": env.bool("TRACES", True),
     # The proxy that is trusted with the scheme also says who called.
     "TRUSTED_PROXIES": 1 if env.bool("TRUST_PROXY", False) else 0,
+    "METRICS_TOKEN": env.str("METRICS_TOKEN", ""),
 }
 
 LANGUAGE_CODE = "en"
@@ -219,6 +221,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"secrets": {"()": "runnables.error_log.RedactingFilter"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["secrets"],
+        }
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
 }

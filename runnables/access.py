@@ -87,10 +87,12 @@ async def let_in(
         raise InMaintenance(*deployment.maintenance)
 
 
+# Doors of runs that were let in before: no switch closes them.
+ALWAYS_ON = frozenset(("cancel", "run"))
 # What maintenance closes: schemas still answer, and what goes on can still be cancelled.
 RUNS = frozenset(("invoke", "batch", "stream", "stream_log", "stream_events"))
 # Routes that are there all the same while a deployment has not switched them on.
-OPTIONAL = frozenset(("feedback", "public_trace_link"))
+OPTIONAL = frozenset(("feedback",))
 
 
 def permissions(caller: CallerRequest, deployment: ServedDeployment) -> Permissions:
@@ -202,7 +204,7 @@ def _require_endpoint(deployment: ServedDeployment, endpoint: str, config_hash: 
     """
     if endpoint in OPTIONAL and endpoint not in deployment.endpoints:
         raise EndpointOff(f"{endpoint} is not switched on for {deployment.name!r}.")
-    if endpoint != "cancel" and endpoint not in deployment.endpoints:
+    if endpoint not in ALWAYS_ON and endpoint not in deployment.endpoints:
         raise UnknownEndpoint
     if config_hash is not None and "config_hashes" not in deployment.endpoints:
         raise UnknownEndpoint

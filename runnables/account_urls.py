@@ -1,5 +1,5 @@
 """
-Signing in and out, and passwords: Django's own views in our pages.
+Signing in and out, and passwords: Django's own views in our pages. And what the site keeps.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from django.contrib.auth import views
 from django.urls import path, reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from runnables.account_views import SignOutView
+from runnables.account_views import SignOutView, my_data
 from runnables.pages import page, secret_page
 
 app_name = "accounts"
@@ -32,6 +32,7 @@ urlpatterns = [
         name="login",
     ),
     path("logout/", page(SignOutView.as_view()), name="logout"),
+    path("data/", my_data, name="data"),
     path(
         "password/",
         _form(

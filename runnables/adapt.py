@@ -1,6 +1,6 @@
 """
 A runnable made fit to be served: stock parsers run inline, synchronous generators can be
-streamed. What needs neither is served as it was registered, not copied.
+streamed, signatures are known. What needs neither is served as it was registered, not copied.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from langchain_core.runnables import (
 
 from runnables.generators import async_generator, async_transform
 from runnables.parsers import INLINE
+from runnables.signatures import remember_signatures
 
 
 def adapted(runnable: Any, *, inline_parsers: bool = True) -> Any:
@@ -26,6 +27,7 @@ def adapted(runnable: Any, *, inline_parsers: bool = True) -> Any:
 
     Looks into sequences, parallels and bindings of the exact stock classes, no others.
     """
+    remember_signatures(runnable)
     kind = type(runnable)
     if kind in INLINE and inline_parsers:
         return INLINE[kind](**dict(runnable))

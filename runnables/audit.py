@@ -36,3 +36,11 @@ def record(deployment: Deployment, text: str, *, by: Actor, log: bool = True) ->
             action_flag=CHANGE,
             change_message=text,
         )
+
+
+def record_of_user(text: str, *, by: Actor) -> None:
+    """
+    The same of what was done to no deployment.
+    """
+    user: Any = by if isinstance(by, models.Model) else None
+    AuditEntry.objects.create(user=user, by=str(by)[:200], text=text)

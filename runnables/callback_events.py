@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
+from runnables.inline_handler import InlineHandler
 
-class CallbackEvents(BaseCallbackHandler):
+
+class CallbackEvents(InlineHandler):
     """
     Records the events of a run in `events`; one for each run, never shared.
     """
-
-    run_inline = True
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []

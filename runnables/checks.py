@@ -4,6 +4,8 @@ System checks; ids are stable and listed in docs/checks.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +15,24 @@ from runnables.conf import DEFAULTS, conf
 from runnables.registry import RegistrationError, default_registry
 
 TAG = "langserve"
+PAYLOADS = ("full", "redacted", "shape")
+
+
+def _at_least(lowest: float) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and value >= lowest
+    )
+
+
+# Setting -> what its value has to be.
+_TRACING: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "TRACE_PAYLOADS": (PAYLOADS.__contains__, f"it should be one of {', '.join(PAYLOADS)}"),
+    **{
+        name: (_at_least(1), "it should be a number of at least 1")
+        for name in ("TRACE_DAYS", "TRACE_QUEUE", "TRACE_STEPS", "TRACE_BYTES")
+    },
+    "TRACE_SECONDS": (_at_least(0), "it should be a number of seconds"),
+}
 
 
 @checks.register(TAG)
@@ -88,6 +108,28 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
     return found
 
 
+@checks.register(TAG)
+def check_tracing(**_: Any) -> list[checks.CheckMessage]:
+    """
+    Values about traces that would keep more, less or nothing.
+    """
+    given = getattr(settings, "LANGSERVE", {})
+    found: list[checks.CheckMessage] = [
+        checks.Error(f"LANGSERVE[{name!r}] is {given[name]!r}: {wanted}.", id="langserve.E008")
+        for name, (is_right, wanted) in _TRACING.items()
+        if name in given and not is_right(given[name])
+    ]
+    if given.get("OTEL") and not _has_opentelemetry():
+        found.append(
+            checks.Error(
+                'LANGSERVE["OTEL"] is on, and OpenTelemetry is not installed.',
+                hint="pip install 'django-langserve[otel]'",
+                id="langserve.E009",
+            )
+        )
+    return found
+
+
 def registration_errors() -> list[checks.CheckMessage]:
     """
     The registrations that cannot stand; a server with any of these does not start.
@@ -109,3 +151,10 @@ def _unbuilt_modules() -> list[checks.CheckMessage]:
         for problem in default_registry.problems
         if not isinstance(problem.error, RegistrationError)
     ]
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False

@@ -47,6 +47,14 @@ DEFAULTS: dict[str, Any] = {
     "TRACE_SECONDS": 0.5,
     "FEEDBACK_TOKEN_SECONDS": 3 * 3600,
     "FEEDBACK_KEYS_ONLY": False,
+    "METRICS_TOKEN": "",
+    "OTEL": False,
+    "OTEL_CONTENT": False,
+    "TRACE_LINK_DAYS": 7,
+    "TRACE_LINK_MAX_DAYS": None,
+    "TRACE_LINK_VIEWS_PER_MINUTE": 60,
+    "TRACE_LINK_REPORT_EMAIL": "",
+    "SITE_NAME": "langserve",
     "ADMIN_BASE": "django.contrib.admin.ModelAdmin",
     "CALLBACKS": (),
     "RUN_METADATA": (),
@@ -266,6 +274,64 @@ class Conf:
         Take feedback under the keys that staff have defined, and under no others.
         """
         return bool(self._value("FEEDBACK_KEYS_ONLY"))
+
+    @cached_property
+    def metrics_token(self) -> str:
+        """
+        What Prometheus may send as a bearer token instead of a user's; none if empty.
+        """
+        return str(self._value("METRICS_TOKEN"))
+
+    @cached_property
+    def otel(self) -> bool:
+        """
+        Make OpenTelemetry spans of traces as well; needs the extra `otel`.
+        """
+        return bool(self._value("OTEL"))
+
+    @cached_property
+    def otel_content(self) -> bool:
+        """
+        With inputs, outputs and the texts of errors, redacted as in traces.
+        """
+        return bool(self._value("OTEL_CONTENT"))
+
+    @cached_property
+    def trace_link_days(self) -> int | None:
+        """
+        Days that a link to a trace opens, where nobody says else; None is for ever.
+        """
+        days = self._value("TRACE_LINK_DAYS")
+        return None if days is None else int(days)
+
+    @cached_property
+    def trace_link_max_days(self) -> int | None:
+        """
+        The most days that a link may open; None is no limit.
+        """
+        days = self._value("TRACE_LINK_MAX_DAYS")
+        return None if days is None else int(days)
+
+    @cached_property
+    def trace_link_views_per_minute(self) -> int:
+        """
+        How many links one address may open in a minute; 0 is no limit.
+        """
+        return int(self._value("TRACE_LINK_VIEWS_PER_MINUTE"))
+
+    @cached_property
+    def trace_link_report_email(self) -> str:
+        """
+        Where readers of a shared trace may write to about it; empty for nowhere.
+        """
+        return str(self._value("TRACE_LINK_REPORT_EMAIL"))
+
+    @cached_property
+    def site_name(self) -> str:
+        """
+        How the site is called where strangers read it.
+        """
+        return str(self._value("SITE_NAME"))
 
     @cached_property
     def admin_base(self) -> Any:

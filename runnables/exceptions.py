@@ -6,6 +6,7 @@ Every error a caller may see.
     ├── InvalidConfigHash       400
     ├── InvalidRequest          400
     ├── EndpointOff             400
+    ├── SharingOff              400
     ├── NotAuthenticated        401
     ├── NotPermitted            403
     │   ├── CsrfFailed
@@ -134,12 +135,22 @@ class InvalidRequest(ServingError):
 class EndpointOff(ServingError):
     """
     What this endpoint serves is not switched on, or not configured, for the deployment: 400,
-    as LangServe has it for feedback and links to traces.
+    as LangServe has it for feedback.
     """
 
     status_code = 400
     code = "endpoint_off"
     message = "This is not switched on for this deployment."
+
+
+class SharingOff(ServingError):
+    """
+    Runs of this deployment are not shared by link.
+    """
+
+    status_code = 400
+    code = "sharing_off"
+    message = "Sharing runs by link is not switched on for this deployment."
 
 
 class NotAuthenticated(ServingError):

@@ -11,30 +11,36 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+import orjson
 from django.db import transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from runnables import histogram
 from runnables.models import Deployment, Figures, Health
+from runnables.models.figures import OUTCOMES as OUTCOMES
 
 if TYPE_CHECKING:
     from runnables.invocation import Invocation
 
 logger = logging.getLogger(__name__)
 
-OUTCOMES = ("failed", "timed_out", "cancelled", "client_gone", "client_too_slow")
 # Of these a deployment is to blame.
 ERRORS = ("failed", "timed_out")
 RECENT = 5
 HOUR = 3600
 KEPT_DAYS = 400
+# The hour of the rows that hold, together, what was counted before that.
+PAST = datetime.fromtimestamp(0, UTC)
+FOLDED_AT_ONCE = 500
 
 
 # What is counted apart: keys of the deployment, its version and a canary (0 for none), the arm
@@ -189,7 +195,7 @@ def forget() -> None:
         _last.clear()
 
 
-def _add(key: Key, more: _Counts) -> None:
+def _add(key: Key, more: _Counts | Sum) -> None:
     (deployment, version, canary, arm, endpoint), hour = key
     row, _ = Figures.objects.select_for_update().get_or_create(
         deployment_id=deployment,
@@ -246,13 +252,26 @@ def _take_back(counts: Mapping[Key, _Counts], last: Mapping[int, _Last]) -> None
 @dataclass(frozen=True, slots=True)
 class Sum:
     """
-    Figures of several hours together. Percentiles are in milliseconds.
+    Figures of several hours together. `outcomes` has those of OUTCOMES that there were;
+    percentiles are in milliseconds.
     """
 
     requests: int
-    errors: int
+    outcomes: Mapping[str, int]
     durations: list[int]
     first_chunks: list[int]
+    error_classes: Mapping[str, int] = field(default_factory=dict)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal = Decimal(0)
+
+    @property
+    def errors(self) -> int:
+        return sum(self.outcomes.get(name, 0) for name in ERRORS)
+
+    @property
+    def done(self) -> int:
+        return self.requests - sum(self.outcomes.values())
 
     @property
     def error_percent(self) -> float:
@@ -267,15 +286,73 @@ class Sum:
 
 def summed(rows: Iterable[Any]) -> Sum:
     """
-    Rows of Figures as one.
+    Rows of Figures, or sums or Hours of some, as one.
     """
     rows = list(rows)
+    outcomes: Counter[str] = Counter()
+    classes: Counter[str] = Counter()
+    for row in rows:
+        if row.outcomes:
+            outcomes.update(row.outcomes)
+        if row.error_classes:
+            classes.update(row.error_classes)
     return Sum(
         requests=sum(row.requests for row in rows),
-        errors=sum(getattr(row, name) for row in rows for name in ERRORS),
+        outcomes=dict(+outcomes),  # without those that there were none of
         durations=histogram.added(row.durations for row in rows),
         first_chunks=histogram.added(row.first_chunks for row in rows),
+        error_classes=dict(classes),
+        input_tokens=sum(row.input_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+        cost=sum((row.cost for row in rows), Decimal(0)),
     )
+
+
+class Hour(NamedTuple):
+    """
+    A row of Figures where thousands are read: a tenth of what making an object of each costs.
+    """
+
+    deployment_id: int
+    version_id: int
+    arm: str
+    endpoint: str
+    hour: datetime
+    requests: int
+    outcomes: Mapping[str, int]
+    durations: list[int]
+    first_chunks: list[int]
+    error_classes: Mapping[str, int]
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal
+
+
+def hours(rows: Any) -> Iterator[Hour]:
+    """
+    The rows of a query of Figures, quickly.
+    """
+    # As texts, since Django's own way of reading JSON takes most of the time.
+    texts = {f"{name}_text": Cast(name, TextField()) for name in _JSON}
+    plain = ("deployment_id", "version_id", "arm", "endpoint", "hour", "requests")
+    usage = ("input_tokens", "output_tokens", "cost")
+    names = (*plain, *texts, *usage, *OUTCOMES)
+    for row in rows.annotate(**texts).values_list(*names).iterator():
+        durations, first_chunks, classes, *used = row[len(plain) : -len(OUTCOMES)]
+        others = row[-len(OUTCOMES) :]
+        yield Hour._make(
+            (
+                *row[: len(plain)],
+                dict(zip(OUTCOMES, others, strict=True)) if any(others) else {},
+                orjson.loads(durations),
+                orjson.loads(first_chunks),
+                orjson.loads(classes),
+                *used,
+            )
+        )
+
+
+_JSON = ("durations", "first_chunks", "error_classes")
 
 
 def since(hours: int = 24) -> Any:
@@ -286,12 +363,37 @@ def since(hours: int = 24) -> Any:
     return Figures.objects.filter(hour__gte=start)
 
 
+def between(start: datetime, end: datetime) -> Any:
+    """
+    The rows of the hours that begin in this period, but not those that hold what is past.
+    """
+    return Figures.objects.filter(hour__gte=start, hour__lt=end, hour__gt=PAST)
+
+
 def prune() -> int:
     """
-    Delete figures that nobody looks at any more; how many rows.
+    Put together the hours that nobody looks at any more, so that what was counted in all
+    stays true: those of a kind become one row, of the hour PAST. How many rows went into it.
     """
-    old = Figures.objects.filter(hour__lt=timezone.now() - timedelta(days=KEPT_DAYS))
-    return old.delete()[0]
+    limit = timezone.now() - timedelta(days=KEPT_DAYS)
+    old = Figures.objects.filter(hour__lt=limit, hour__gt=PAST).order_by("hour", "pk")
+    folded = 0
+    while number := _fold(old):
+        folded += number
+    return folded
+
+
+def _fold(old: Any) -> int:
+    with transaction.atomic():
+        rows = list(old.select_for_update()[:FOLDED_AT_ONCE])
+        kinds: dict[Kind, list[Any]] = {}
+        for row in rows:
+            kind = (row.deployment_id, row.version_id, row.canary_id, row.arm, row.endpoint)
+            kinds.setdefault(kind, []).append(row)
+        for kind, of_kind in kinds.items():
+            _add((kind, 0), summed(of_kind))
+        Figures.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    return len(rows)
 
 
 def by_deployment(hours: int = 24) -> dict[int, Sum]:

@@ -9,7 +9,6 @@ LangChain's context variables do not survive a change of task.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -18,7 +17,9 @@ from typing import Any
 
 from langchain_core.runnables.config import run_in_executor
 
-logger = logging.getLogger(__name__)
+from runnables.error_log import logger_for_errors
+
+logger = logger_for_errors(__name__)
 
 _END = object()
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from langchain_core.callbacks import BaseCallbackHandler
 
     from runnables.invocation import Invocation
+    from runnables.models import Deployment
+    from runnables.served import ServedDeployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,18 @@ class Outcome:
     seconds: float
     first_chunk: float | None
     ended_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSection:
+    """
+    A part of a deployment's page in the admin: its template sees it as `section`.
+    """
+
+    key: str
+    title: str
+    template: str
+    context: Mapping[str, Any]
 
 
 class Recorder(Protocol):
@@ -87,8 +102,20 @@ refreshed: list[Callable[[], None]] = []
 tidied: list[Callable[[], None]] = []
 # Before a process ends; may ask the database.
 stopping: list[Callable[[], None]] = []
+# (user) -> what is kept of them: what -> how many.
+kept: list[Callable[[Any], dict[str, int]]] = []
 # (user) -> deletes what this app keeps of them: what -> how many.
 forgotten: list[Callable[[Any], dict[str, int]]] = []
+# () -> numbers of this process by name, that are reported with what it is running.
+gauges: list[Callable[[], Mapping[str, int]]] = []
+# (request, deployment) -> what its page in the admin has beside what is the runnable's, if
+# whoever looks may see it.
+admin_sections: list[Callable[[HttpRequest, Deployment], AdminSection | None]] = []
+
+
+# (deployment, about) -> OpenAPI path items by path below the deployment. `about(endpoint, method,
+# parameters)` begins an operation: its tags, id and security.
+described: list[Callable[[ServedDeployment, Callable[..., dict[str, Any]]], Mapping[str, Any]]] = []
 
 
 def known_run(run_id: UUID) -> KnownRun | None:

@@ -63,6 +63,8 @@ class CallerRequest:
         self.raw_body = b""
         # Whether a run that goes on asks again and again if this caller still may.
         self.is_asked_again = True
+        # How the call came: http, websocket or command.
+        self.transport = "http"
 
     @property
     def method(self) -> str:

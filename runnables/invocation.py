@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from langchain_core.callbacks import BaseCallbackHandler
@@ -20,6 +20,7 @@ from runnables.conf import conf
 from runnables.config import AcceptedConfig, accept
 from runnables.exceptions import BatchTooLarge, InvalidConfigHash, InvalidInput, UnknownVersion
 from runnables.identity import CallerRequest
+from runnables.run_ids import new_run_id
 from runnables.served import Served, ServedDeployment, ServedVersion
 
 # `(config, request) -> config`, or a coroutine function of the same.
@@ -56,7 +57,8 @@ class Invocation:
     filters: Mapping[str, list[str]] | None = None
     preset: str = ""
     events: CallbackEvents | None = None
-    recorders: tuple[hooks.Recorder, ...] = ()
+    # Filled once, when all else is settled: a copy of the call for it would be dear.
+    recorders: list[hooks.Recorder] = field(default_factory=list)
 
     @property
     def runnable(self) -> Runnable[Any, Any]:
@@ -347,7 +349,7 @@ def _run_id(config: RunnableConfig, chosen: UUID | None) -> UUID:
     """
     The run id from the config, else from the header, else a new one; also put into the config.
     """
-    given = config.get("run_id") or chosen or uuid4()
+    given = config.get("run_id") or chosen or new_run_id()
     run_id = config["run_id"] = given if isinstance(given, UUID) else UUID(str(given))
     return run_id
 
@@ -378,14 +380,14 @@ def _with_callbacks(call: Invocation, endpoint: str) -> Invocation:
     """
     The call with the handlers of this site, of this deployment, and its own event recorder.
     """
-    events = None
     if call.deployment.include_callback_events and endpoint in ("invoke", "batch"):
-        events = CallbackEvents()
-    recorders = tuple([one for make in hooks.recorders if (one := make(call))])
-    if events or recorders:
-        call = replace(call, events=events, recorders=recorders)
-    handlers: list[BaseCallbackHandler] = [events] if events else []
-    handlers += [one.handler for one in recorders if one.handler]
+        call = replace(call, events=CallbackEvents())
+    handlers: list[BaseCallbackHandler] = [call.events] if call.events else []
+    for make in hooks.recorders:
+        if recorder := make(call):
+            call.recorders.append(recorder)
+            if recorder.handler:
+                handlers.append(recorder.handler)
     handlers += [handler for make in conf.callbacks if (handler := make(call))]
     if call.deployment.options.callbacks:
         made = call.deployment.options.callbacks(call.caller)

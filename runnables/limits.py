@@ -99,6 +99,7 @@ async def place_in_line(
         yield
         return
     line = _lines.setdefault(deployment.name, Line())
+    line.deployment = deployment.pk
     runs = min(runs, limit)
     await line.enter(runs, limit, deployment.limits.max_queued_runs, waiting)
     began = time.monotonic()
@@ -108,12 +109,21 @@ async def place_in_line(
         line.leave(runs, time.monotonic() - began)
 
 
+def waiting() -> dict[int, int]:
+    """
+    Runs that wait for their turn in this process, by the deployment's primary key.
+    """
+    lines = [(line.deployment, line.waiting) for line in list(_lines.values())]
+    return {pk: runs for pk, runs in lines if pk is not None and runs}
+
+
 class Line:
     """
     The runs of one deployment in this process, and those who wait for their turn.
     """
 
     def __init__(self) -> None:
+        self.deployment: int | None = None
         self.running = 0
         self._limit = 1
         self._waiting: deque[_Waiting] = deque()
@@ -141,6 +151,11 @@ class Line:
         except asyncio.CancelledError:
             self._give_up(place)
             raise
+
+    @property
+    def waiting(self) -> int:
+        with self._lock:
+            return sum(place.runs for place in self._waiting)
 
     def leave(self, runs: int, seconds: float) -> None:
         with self._lock:
@@ -228,6 +243,14 @@ def _take(deployment: int, caller: str, day: date, runs: int, limit: int) -> boo
         return True
     QuotaUse.objects.get_or_create(deployment_id=deployment, caller=caller, day=day)
     return bool(room.update(count=F("count") + runs))
+
+
+def wait_of(key: str, limit: int) -> float | None:
+    """
+    Count one of anything against its minute; the seconds until there is room again, or None.
+    Asks the cache.
+    """
+    return _hit(f"langserve:rate:{key}", limit, time.time()) if limit else None
 
 
 def _seconds_to_midnight() -> float:

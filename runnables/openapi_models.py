@@ -4,13 +4,13 @@ What one deployment takes and gives, as component schemas with examples.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 import orjson
 
+from runnables.error_log import logger_for_errors
 from runnables.exceptions import Unavailable
 from runnables.invocation import FILTERS
 from runnables.openapi_examples import Examples, NoExample
@@ -19,7 +19,7 @@ from runnables.openapi_shared import JSON, ref
 from runnables.schemas import Schemas
 from runnables.served import ServedDeployment
 
-logger = logging.getLogger(__name__)
+logger = logger_for_errors(__name__)
 
 Ref = dict[str, str]
 

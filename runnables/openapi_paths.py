@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from runnables import hooks
 from runnables.events import END, sse, sse_named
 from runnables.openapi_models import Models
 from runnables.openapi_shared import (
@@ -114,6 +115,9 @@ class _Paths:
         if "websocket" in switched_on:
             found[f"{base}/ws"] = {"get": self._websocket()}
         found[f"{base}/runs/{{run_id}}/cancel"] = {"post": self._cancel()}
+        for describe in hooks.described:
+            for path, item in describe(self._deployment, self._about).items():
+                found[f"{base}/{path}"] = item
         return found
 
     def tags(self) -> dict[str, str]:
@@ -169,7 +173,7 @@ class _Paths:
             "tags": [f"{self._tag}/config" if hashed else self._tag],
             "summary": f"{self._tag} {endpoint}{' with config' if hashed else ''}",
             "operationId": f"{self._namespace}_{endpoint}{'_with_config' if hashed else ''}",
-            "security": security(writes=method == POST) if self._asks else [],
+            "security": security(writes=method != GET) if self._asks else [],
         }
         if parameters:
             operation["parameters"] = [ref("parameters", name) for name in parameters]

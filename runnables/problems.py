@@ -4,7 +4,6 @@ Errors as the caller sees them: translated once, for every door.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from django.http import Http404, HttpResponse
 from rest_framework.exceptions import APIException
 
 from runnables.codec import NotSerializable
+from runnables.error_log import logger_for_errors
 from runnables.exceptions import (
     NotFound,
     NotPermitted,
@@ -26,7 +26,7 @@ from runnables.exceptions import (
     ServingError,
 )
 
-logger = logging.getLogger("runnables.errors")
+logger = logger_for_errors("runnables.errors")
 
 JSON = "application/json"
 # Raised to be shown: nothing to hide, nothing to log.

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import cache
 from uuid import UUID, uuid4
 
 from django.utils import timezone
 
-from runnables import running
+from runnables import hooks, limits, running
 from runnables.conf import conf
 from runnables.models import ServerProcess
 
@@ -24,20 +26,28 @@ def _identity(pid: int) -> tuple[UUID, str]:
     return uuid4(), socket.gethostname()
 
 
+def boot_id() -> UUID:
+    """
+    The id of this process.
+    """
+    return _identity(os.getpid())[0]
+
+
 def report() -> None:
     """
     Say that this process is alive, and what it is running now.
     """
     pid = os.getpid()  # a forked server is another process
     boot_id, host = _identity(pid)
-    now_running = {str(pk): count for pk, count in running.by_deployment().items()}
     ServerProcess.objects.update_or_create(
         boot_id=boot_id,
         defaults={
             "host": host,
             "pid": pid,
             "seen_at": timezone.now(),
-            "running": now_running,
+            "running": _by_text(running.by_deployment()),
+            "waiting": _by_text(limits.waiting()),
+            "gauges": {name: number for gauge in hooks.gauges for name, number in gauge().items()},
         },
     )
 
@@ -61,13 +71,38 @@ def running_now() -> dict[int, int]:
     """
     Runs going on by deployment, in all processes, as of their last reports.
     """
-    total: dict[int, int] = {}
+    return _added(process.running for process in alive())
+
+
+def waiting_now() -> dict[int, int]:
+    """
+    Runs that wait in line by deployment, likewise.
+    """
+    return _added(process.waiting for process in alive())
+
+
+def gauges_now() -> dict[str, int]:
+    """
+    The numbers of other apps by name, of all processes together.
+    """
+    total: Counter[str] = Counter()
     for process in alive():
-        for pk, count in process.running.items():
-            total[int(pk)] = total.get(int(pk), 0) + count
-    return total
+        total.update(process.gauges)
+    return dict(total)
 
 
 def prune() -> None:
     limit = timezone.now() - timedelta(seconds=GONE_SECONDS)
     ServerProcess.objects.filter(seen_at__lt=limit).delete()
+
+
+def _by_text(numbers: Mapping[int, int]) -> dict[str, int]:
+    return {str(pk): number for pk, number in numbers.items()}
+
+
+def _added(reports: Iterable[Mapping[str, int]]) -> dict[int, int]:
+    total: dict[int, int] = {}
+    for report in reports:
+        for pk, number in report.items():
+            total[int(pk)] = total.get(int(pk), 0) + number
+    return total

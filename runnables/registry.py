@@ -8,7 +8,6 @@ the others' errors nor takes the site down where it merely could not be built.
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 import threading
@@ -20,9 +19,10 @@ from typing import Any, overload
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from runnables.error_log import logger_for_errors
 from runnables.paths import normalize
 
-logger = logging.getLogger(__name__)
+logger = logger_for_errors(__name__)
 
 AnyRunnable = Runnable[Any, Any]
 Factory = Callable[[], AnyRunnable]

@@ -6,7 +6,6 @@ answer callers, each with the runnable and all that was compiled for it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from runnables import database
 from runnables.adapt import adapted
 from runnables.codec import Encoder
 from runnables.conf import conf
+from runnables.error_log import logger_for_errors
 from runnables.exceptions import Unavailable, UnknownVersion
 from runnables.models import Canary, Deployment, DeploymentVersion
 from runnables.payload import Limits
@@ -26,7 +26,7 @@ from runnables.problems import ErrorPolicy
 from runnables.registry import Options, Registration, options_of
 from runnables.schemas import Schemas
 
-logger = logging.getLogger(__name__)
+logger = logger_for_errors(__name__)
 
 # A factory that failed is tried again, but not by every call.
 BUILD_AGAIN_SECONDS = 10.0

@@ -19,7 +19,6 @@ def _patterns(endpoint: str, view: type[DeploymentView]) -> list[URLPattern]:
             re_path(
                 rf"{base}runs/(?P<run_id>[^/]+)/cancel/?$",
                 view.as_view(),
-                {"path": ""},
                 name=endpoint,
             )
         ]
@@ -27,7 +26,6 @@ def _patterns(endpoint: str, view: type[DeploymentView]) -> list[URLPattern]:
         re_path(
             rf"{base}c/(?P<config_hash>[^/]*)/{endpoint}/?$",
             view.as_view(),
-            {"path": ""},
             name=f"{endpoint}_with_config",
         ),
         re_path(rf"{base}{endpoint}/?$", view.as_view(), name=endpoint),

@@ -242,6 +242,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
         caller = await identify_socket(self.request)
         # The socket is looked after as a whole.
         caller.is_asked_again = False
+        caller.transport = "websocket"
         await access.let_in(caller, self.deployment, "websocket")
         if caller.principal != self.principal:
             # Signed out: a public deployment would let the socket go on for nobody.

@@ -24,6 +24,8 @@ from runnables.asgi import get_asgi_application
 from runnables.models import ApiToken, Deployment, DeploymentVersion, Grant
 from runnables.permissions import OF_CALLERS
 from runnables.registry import default_registry
+from traces import queue, writer
+from traces.models import Trace
 
 # The test database lies there: a file, since live servers share it.
 (Path(__file__).resolve().parent.parent / "build").mkdir(exist_ok=True)
@@ -115,6 +117,13 @@ class Site:
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
         return {**headers, "X-CSRFToken": cookies["csrftoken"]} if csrf else headers
 
+    def traces(self) -> list[Trace]:
+        """
+        What was recorded, written now; newest first.
+        """
+        writer.write()
+        return list(Trace.objects.order_by("-started_at"))
+
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         transport = httpx.ASGITransport(self.application, raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -133,7 +142,12 @@ def quick_passwords(settings: Any) -> None:
 def site(transactional_db: None, settings: Any) -> Iterator[Site]:
     # The thread that follows other processes would read tables while they are emptied.
     # Nor may a busy host turn a failure at once into a stream that has begun.
-    settings.LANGSERVE = {**settings.LANGSERVE, "POLL_SECONDS": 0, "FIRST_CHUNK_SECONDS": 0.5}
+    settings.LANGSERVE = {
+        **settings.LANGSERVE,
+        "POLL_SECONDS": 0,
+        "FIRST_CHUNK_SECONDS": 0.5,
+        "TRACE_SECONDS": 0,
+    }
     registered = list(default_registry)
     default_registry.clear()
     snapshot.forget()
@@ -141,6 +155,8 @@ def site(transactional_db: None, settings: Any) -> Iterator[Site]:
     watcher.stop()
     database.close()
     figures.forget()
+    writer.stop()
+    queue.clear()
     cache.clear()
     snapshot.forget()
     default_registry.clear()

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from runnables.conf import conf
+from runnables.figures import PAST
+from traces import writer
 from traces.models import DroppedTraces, Trace, Tracing
 
 BATCH = 500
 DROPPED_DAYS = 400
+TRACES = gettext_noop("traces")
 
 
 def outdated(older_than: timedelta | None = None) -> list[QuerySet[Trace]]:
@@ -51,12 +56,34 @@ def tidy() -> None:
     for traces in outdated():
         for _ in delete_in_batches(traces):
             pass
-    old = timezone.now() - timedelta(days=DROPPED_DAYS)
-    DroppedTraces.objects.filter(hour__lt=old).delete()
+    _fold_dropped()
+
+
+def _fold_dropped() -> None:
+    """
+    Put the hours of long ago together, so that how many were dropped in all stays true.
+    """
+    limit = timezone.now() - timedelta(days=DROPPED_DAYS)
+    old = DroppedTraces.objects.filter(hour__lt=limit, hour__gt=PAST)
+    with transaction.atomic():
+        rows = list(old.select_for_update())
+        if rows:
+            past, _ = DroppedTraces.objects.select_for_update().get_or_create(hour=PAST)
+            past.count += sum(row.count for row in rows)
+            past.save(update_fields=["count"])
+            DroppedTraces.objects.filter(pk__in=[row.pk for row in rows]).delete()
+
+
+def kept_of_user(user: Any) -> dict[str, int]:
+    """
+    How many traces of a user's runs there are.
+    """
+    return {TRACES: Trace.objects.filter(user=user).count()}
 
 
 def forget_user(user: Any) -> dict[str, int]:
     """
-    Delete the traces of a user's runs.
+    Delete the traces of a user's runs, with those that this process has not written yet.
     """
-    return {"traces": sum(delete_in_batches(Trace.objects.filter(user=user)))}
+    writer.write()
+    return {TRACES: sum(delete_in_batches(Trace.objects.filter(user=user)))}

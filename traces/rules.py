@@ -18,6 +18,7 @@ from traces.models import ModelPrice, Payloads, Tracing
 
 logger = logging.getLogger(__name__)
 MILLION = Decimal(1_000_000)
+PLACES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def cost(model: str, input_tokens: int, output_tokens: int) -> Decimal | None:
     What so many tokens of the model cost; None where it has no price.
     """
     price = _price_of(model)
-    return price and price[0] * input_tokens + price[1] * output_tokens
+    # SQLite would keep more places than the column has, and what is read would equal nothing.
+    return price and round(price[0] * input_tokens + price[1] * output_tokens, PLACES)
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from feedback.keys import keys_of, thumbs_key
 from feedback.models import Feedback, FeedbackKey
+from feedback.services import author_of
 from runnables.models import Deployment
 
 register = template.Library()
@@ -63,19 +64,29 @@ class Box:
 
 @register.simple_tag(takes_context=True)
 def feedback_box(
-    context: Any, deployment_path: str, current: Feedback | None = None, key: str = ""
+    context: Any,
+    run_id: Any,
+    deployment_path: str | None,
+    current: Feedback | None = None,
+    key: str = "",
+    readonly: bool = False,
 ) -> Box | None:
     """
-    None for who has not signed in: there is nobody to say it.
+    None for who has not signed in, where there is nobody to say it, and where the
+    deployment is gone.
     """
     request = context.get("request")
-    if request is None or not request.user.is_authenticated:
+    if deployment_path is None or request is None or not request.user.is_authenticated:
         return None
     path = deployment_path.strip("/")
     arguments = {"path": path} if path else {}
+    asked = _key(path, key)
+    if not current and not readonly:
+        mine = author_of(request.user).name
+        current = Feedback.objects.filter(run_id=run_id, key=asked.key, author=mine).first()
     return Box(
         url=reverse("langserve_feedback:rate", kwargs=arguments),
-        key=_key(path, key),
+        key=asked,
         current=current or None,
         next=request.get_full_path(),
     )

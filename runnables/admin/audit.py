@@ -28,7 +28,12 @@ class NameFilter(admin.SimpleListFilter):
     parameter_name = "name"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = AuditEntry.objects.order_by("name").values_list("name", flat=True).distinct()
+        names = (
+            AuditEntry.objects.exclude(name="")
+            .order_by("name")
+            .values_list("name", flat=True)
+            .distinct()
+        )
         return [(name, name) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:

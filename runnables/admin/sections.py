@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from runnables import processes, rights
+from runnables import hooks, processes, rights
 from runnables.admin import pieces
 from runnables.admin.deployment_list import no_calls, url_of
 from runnables.admin.overviews import Overview, overview
@@ -124,8 +124,10 @@ def context(
     known = overview(row)
     alive = processes.alive()
     registration = default_registry.find(row.name)
+    others = [found for show in hooks.admin_sections if (found := show(request, row))]
     return {
-        "tabs": TABS,
+        "tabs": [*TABS[:-1], *((other.key, other.title) for other in others), TABS[-1]],
+        "other_sections": others,
         "fieldsets": dict(zip(KEYS, adminform, strict=True)),
         "saved": row,
         "overview": known,

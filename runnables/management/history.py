@@ -5,24 +5,21 @@ manage.py langserve history prune | export | delete
 from __future__ import annotations
 
 import json
-import re
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import QuerySet
 
 from runnables.conf import conf
 from runnables.history import delete_sessions, exported, outdated
+from runnables.management.arguments import confirm, duration, user_named
+from runnables.management.progress import INTERRUPTED
 from runnables.models import ChatSession
-
-INTERRUPTED = 130
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 def add_arguments(commands: Any, command: BaseCommand) -> None:
@@ -40,7 +37,7 @@ def add_arguments(commands: Any, command: BaseCommand) -> None:
     old = action("prune", prune, "delete the sessions that nothing was added to for long")
     old.add_argument(
         "--older-than",
-        type=_duration,
+        type=duration,
         metavar="30d",
         help='hours (12h), days (30d) or weeks (4w); otherwise LANGSERVE["CHAT_HISTORY_DAYS"]',
     )
@@ -66,7 +63,7 @@ def prune(command: BaseCommand, *, older_than: timedelta | None, **options: Any)
 
 
 def delete_of_user(command: BaseCommand, *, user: str, **options: Any) -> None:
-    _delete(command, ChatSession.objects.filter(user=_user(user)), **options)
+    _delete(command, ChatSession.objects.filter(user=user_named(user)), **options)
 
 
 def export_sessions(
@@ -78,7 +75,7 @@ def export_sessions(
     **_: Any,
 ) -> None:
     wanted = {
-        "user": _user(user) if user else None,
+        "user": user_named(user) if user else None,
         "deployment": deployment,
         "session_id": session,
     }
@@ -101,7 +98,7 @@ def _delete(
         _say(command, as_json, f"would delete {_sessions(total)}", would_delete=total)
         return
     if total and not no_input:
-        _confirm(command, f"Delete {_sessions(total)} and all that was said in them? [y/N] ")
+        confirm(command, f"Delete {_sessions(total)} and all that was said in them?")
     done = 0
     try:
         for count in delete_sessions(sessions):
@@ -114,30 +111,11 @@ def _delete(
     _say(command, as_json, f"deleted {_sessions(done)}", deleted=done)
 
 
-def _confirm(command: BaseCommand, question: str) -> None:
-    command.stderr.write(question, ending="")
-    command.stderr.flush()
-    try:
-        answer = input()
-    except EOFError:
-        raise CommandError("nobody is there to ask; add --no-input") from None
-    if answer.strip().lower() not in ("y", "yes"):
-        raise CommandError("nothing was deleted")
-
-
 def _show_progress(command: BaseCommand, done: int, total: int) -> None:
     if command.stderr.isatty():
         end = "\n" if done >= total else ""
         command.stderr.write(f"\rDeleting  {done:,}/{total:,} sessions", ending=end)
         command.stderr.flush()
-
-
-def _user(name: str) -> Any:
-    model = get_user_model()
-    user = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
-    if user is None:
-        raise CommandError(f"there is no user {name!r}")
-    return user
 
 
 def _sessions(count: int) -> str:
@@ -146,10 +124,3 @@ def _sessions(count: int) -> str:
 
 def _say(command: BaseCommand, as_json: bool, text: str, **fields: Any) -> None:
     command.stdout.write(json.dumps(fields) if as_json else text)
-
-
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,6})([hdw])", text)
-    if not found:
-        raise ArgumentTypeError("should be a number and h, d or w: 30d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -8,11 +8,15 @@ from django.utils.translation import gettext_lazy as _
 from runnables.models.deployment import Deployment
 from runnables.models.version import DeploymentVersion
 
+# How a call may end, other than done: each is a field.
+OUTCOMES = ("failed", "timed_out", "cancelled", "client_gone", "client_too_slow")
+
 
 class Figures(models.Model):
     """
     One hour of one endpoint under one version: counters, and histograms of 64 buckets each
     (see `runnables.histogram`). Calls during a canary are kept apart by `canary` and `arm`.
+    Hours of long ago are one row: see `runnables.figures.PAST`.
     """
 
     class Arm(models.TextChoices):
@@ -58,6 +62,13 @@ class Figures(models.Model):
     def __str__(self) -> str:
         return f"{self.deployment_id} {self.endpoint} {self.hour:%Y-%m-%d %H}"
 
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """
+        How many calls ended how, of the ways other than done that there were.
+        """
+        return {name: number for name in OUTCOMES if (number := getattr(self, name))}
+
 
 class Health(models.Model):
     """
@@ -82,7 +93,8 @@ class Health(models.Model):
 
 class ServerProcess(models.Model):
     """
-    A server process that is up, and what it is running: `{deployment pk: runs now}`.
+    A server process that is up, and what it is running: `{deployment pk: runs now}`. So too
+    what is `waiting` in line; `gauges` are numbers of other apps by name.
     """
 
     boot_id = models.UUIDField(primary_key=True)
@@ -91,6 +103,8 @@ class ServerProcess(models.Model):
     started_at = models.DateTimeField(auto_now_add=True)
     seen_at = models.DateTimeField(db_index=True)
     running = models.JSONField(default=dict)
+    waiting = models.JSONField(default=dict)
+    gauges = models.JSONField(default=dict)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"

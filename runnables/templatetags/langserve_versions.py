@@ -15,7 +15,6 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from runnables import trials
-from runnables.admin.version_rows import rows_of
 from runnables.conf import conf
 from runnables.figures import Sum
 from runnables.models import Canary, Deployment, DeploymentVersion
@@ -120,6 +119,10 @@ def versions_table(
     more = 0
     if rows is None:
         found = list(deployment.versions.select_related("created_by")[:IN_SECTION])
+        # Not on top: Django's checks load template tags, perhaps before they load the admin,
+        # and ours must not register with it before that of the users has.
+        from runnables.admin.version_rows import rows_of  # noqa: PLC0415
+
         rows = rows_of(deployment, found)
         more = deployment.versions.count() - len(rows)
     return {"original": deployment, "rows": rows, "more": more, "may_change": may_change}

@@ -34,7 +34,7 @@ STICKING_OUT = """() => [...document.body.querySelectorAll("*")].filter((element
   return element.getBoundingClientRect().width > parent.getBoundingClientRect().width + 1;
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
-FOCUSABLE = "a[href], button, input:not([type=hidden]), select, textarea, summary"
+FOCUSABLE = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
 # Of those, the ones on the screen that Tab should reach, each with a number to know it by.
 NUMBERED = f"""() => [...document.querySelectorAll("{FOCUSABLE}")]
   .filter((element) => element.checkVisibility() && !element.disabled)

@@ -20,7 +20,7 @@ without_scripts = pytest.mark.parametrize(
     "browser_options", [{"java_script_enabled": False}], ids=["no scripts"]
 )
 PAGES = ["/accounts/login/", "/accounts/reset/", "/accounts/reset/sent/", "/accounts/reset/x/y-z/"]
-PAGES_OF_USERS = ["/tokens/", "/accounts/password/", "/accounts/logout/"]
+PAGES_OF_USERS = ["/tokens/", "/accounts/data/", "/accounts/password/", "/accounts/logout/"]
 
 
 def call(browser: Browser, token: str, path: str = "/private/invoke") -> httpx.Response:

@@ -161,6 +161,7 @@ def test_every_endpoint_is_there_with_its_variant(site: Site) -> None:
         assert variant["summary"] == f"it {endpoint} with config"
         assert variant["tags"] == ["it/config"]
     assert "post" in content["paths"]["/it/runs/{run_id}/cancel"]
+    assert "get" in content["paths"]["/it/runs/{run_id}"]
     assert "get" in content["paths"]["/it/ws"]
     assert "get" in content["paths"]["/deployments/"]
 

@@ -4,6 +4,7 @@ What `manage.py check` says of settings that will not do.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -51,3 +52,39 @@ def test_every_host_is_too_many(settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["*"]
     assert "langserve.E010" in found(deploy=True)
     assert "langserve.E010" not in found()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"TRACE_PAYLOADS": "all"},
+        {"TRACE_PAYLOADS": None},
+        {"TRACE_DAYS": 0},
+        {"TRACE_QUEUE": -1},
+        {"TRACE_STEPS": True},
+        {"TRACE_BYTES": float("nan")},
+        {"TRACE_SECONDS": -0.5},
+    ],
+)
+def test_what_traces_cannot_be_kept_by_is_named(settings: Any, value: dict[str, Any]) -> None:
+    settings.LANGSERVE = {**site_settings.LANGSERVE, **value}
+    assert repr(next(iter(value))) in found()["langserve.E008"].msg
+
+
+@pytest.mark.parametrize(
+    "value", [{"TRACE_PAYLOADS": "shape"}, {"TRACE_DAYS": 1, "TRACE_SECONDS": 0}, {"OTEL": True}]
+)
+def test_what_traces_can_be_kept_by_is_not(settings: Any, value: dict[str, Any]) -> None:
+    settings.LANGSERVE = {**site_settings.LANGSERVE, **value}
+    assert found() == {}
+
+
+def test_spans_without_their_package_are_named(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LANGSERVE = {**site_settings.LANGSERVE, "OTEL": True}
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.setattr(sys, "path", [])
+    for name in [name for name in sys.modules if name.startswith("opentelemetry.")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert "django-langserve[otel]" in str(found()["langserve.E009"].hint)

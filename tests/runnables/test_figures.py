@@ -5,14 +5,20 @@ What is counted of every call, and what is made of it.
 from __future__ import annotations
 
 import asyncio
+import math
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from langchain_core.runnables import RunnableLambda
 
-from runnables import PublicError, figures, health, histogram
+from runnables import PublicError, figures, health, histogram, hooks, limits, processes
 from runnables.health import Status
-from runnables.models import Figures, Health
+from runnables.models import Figures, Health, ServerProcess
 from tests.conftest import Site
 from tests.fakes import Waiting, chunks, echo, failing, failing_midway
 from tests.runnables.asgi import connected, hang_up
@@ -144,6 +150,47 @@ def test_percentiles_are_within_their_bucket(share: float) -> None:
     assert found == pytest.approx(10_000 * share, rel=0.05)
 
 
+RUNS = 100_000
+SHAPES: dict[str, Callable[[random.Random], float]] = {
+    "wide": lambda chance: chance.lognormvariate(math.log(300), 1),
+    "log-normal": lambda chance: chance.lognormvariate(math.log(800), 0.5),
+    "narrow": lambda chance: chance.gauss(1000, 100),
+    "bimodal": lambda chance: (
+        chance.gauss(120, 15) if chance.random() < 0.7 else chance.gauss(4000, 600)
+    ),
+    "even": lambda chance: chance.uniform(1, 10_000),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_percentiles_of_many_runs_are_within_five_percent(shape: str) -> None:
+    chance = random.Random(5)
+    runs = sorted(SHAPES[shape](chance) for _ in range(RUNS))
+    counts = [0] * histogram.BUCKETS
+    for milliseconds in runs:
+        counts[histogram.bucket(milliseconds)] += 1
+    for share in (0.5, 0.95, 0.99):
+        truth = runs[math.ceil(share * RUNS) - 1]
+        assert histogram.percentile(counts, share) == pytest.approx(truth, rel=0.05)
+
+
+def test_percentiles_of_runs_that_all_take_the_same_are_within_a_bucket() -> None:
+    # A bucket does not tell where in it they lie: this is as good as it gets.
+    for milliseconds in (900.0, 1000.0, 1100.0):
+        counts = [0] * histogram.BUCKETS
+        counts[histogram.bucket(milliseconds)] = 1000
+        for share in (0.5, 0.95, 0.99):
+            found = histogram.percentile(counts, share)
+            assert found == pytest.approx(milliseconds, rel=histogram.RATIO - 1)
+
+
+def test_percentiles_rise_with_the_share() -> None:
+    chance = random.Random(6)
+    counts = [chance.choice((0, 0, 1, 7, 900)) for _ in range(histogram.BUCKETS)]
+    found = [histogram.percentile(counts, share / 500) or 0 for share in range(1, 501)]
+    assert found == sorted(found)
+
+
 def test_percentile_of_nothing_is_none() -> None:
     assert histogram.percentile([0] * histogram.BUCKETS, 0.95) is None
 
@@ -151,6 +198,73 @@ def test_percentile_of_nothing_is_none() -> None:
 @pytest.mark.parametrize(("milliseconds", "bucket"), [(0, 0), (1, 0), (1.01, 1), (1e9, 63)])
 def test_no_duration_is_out_of_bounds(milliseconds: float, bucket: int) -> None:
     assert histogram.bucket(milliseconds) == bucket
+
+
+# What is past
+
+
+def test_hours_of_long_ago_are_put_together_without_losing_a_count(site: Site) -> None:
+    row = site.serve("it", echo())
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    old = now - timedelta(days=figures.KEPT_DAYS + 2)
+    for hour, endpoint in ((old, "invoke"), (old + timedelta(hours=1), "invoke"), (now, "invoke")):
+        Figures.objects.create(
+            deployment=row,
+            version=row.versions.get(),
+            endpoint=endpoint,
+            hour=hour,
+            requests=2,
+            failed=1,
+            durations=[1, 1] + [0] * 62,
+            error_classes={"ValueError": 1},
+            input_tokens=5,
+            cost=Decimal("0.25"),
+        )
+    assert figures.prune() == 2
+    assert figures.prune() == 0
+    past, kept = Figures.objects.order_by("hour")
+    assert (past.hour, kept.hour) == (figures.PAST, now)
+    assert (past.requests, past.failed, past.error_classes) == (4, 2, {"ValueError": 2})
+    assert (past.durations[:3], past.input_tokens, past.cost) == ([2, 2, 0], 10, Decimal("0.5"))
+    long_ago = datetime(1960, 1, 1, tzinfo=UTC)
+    assert list(figures.between(long_ago, now + timedelta(hours=1))) == [kept]
+
+
+# What goes on
+
+
+def test_processes_tell_what_waits_and_what_other_apps_count(site: Site, monkeypatch: Any) -> None:
+    waiting = Waiting()
+    row = site.serve("it", waiting)
+    site.change("it", max_concurrent_runs=1)
+    monkeypatch.setattr(hooks, "gauges", [lambda: {"letters": 3}])
+
+    async def talk(client: Any) -> None:
+        async with asyncio.timeout(10):
+            first, second = (
+                asyncio.create_task(client.post("/it/invoke", json=BODY)) for _ in range(2)
+            )
+            await waiting.begun.wait()
+            while not limits.waiting():  # noqa: ASYNC110 - nothing tells when one waits
+                await asyncio.sleep(0)
+            await asyncio.to_thread(processes.report)
+            for call in (first, second):
+                call.cancel()
+            await asyncio.gather(first, second, return_exceptions=True)
+
+    asyncio.run(connected(site, talk))
+    ServerProcess.objects.create(
+        boot_id=RUN_ID,
+        host="another",
+        pid=1,
+        seen_at=timezone.now(),
+        waiting={str(row.pk): 4},
+        gauges={"letters": 2},
+    )
+    # Those that wait have begun as well.
+    assert processes.running_now() == {row.pk: 2}
+    assert processes.waiting_now() == {row.pk: 5}
+    assert processes.gauges_now() == {"letters": 5}
 
 
 # How a deployment is doing

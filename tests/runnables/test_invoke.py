@@ -90,7 +90,7 @@ def test_every_call_has_a_fresh_run_id_in_body_and_header(site: Site) -> None:
     site.serve("it", RunnableLambda(add_one))
     first, second = (site.post("/it/invoke", {"input": 1}) for _ in range(2))
     assert first.headers["X-Run-Id"] == first.json()["metadata"]["run_id"]
-    assert UUID(first.headers["X-Run-Id"]).version == 4
+    assert UUID(first.headers["X-Run-Id"]).version == 7
     assert first.headers["X-Run-Id"] != second.headers["X-Run-Id"]
 
 

@@ -34,7 +34,8 @@ def migrate(transactional_db: None) -> Iterator[Callable[[str], Any]]:
 
     yield to
     executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes("langserve"))
+    # All of them: what stands on ours went with it.
+    executor.migrate(executor.loader.graph.leaf_nodes())
 
 
 def old_row(apps: Any, access: str, *groups: str) -> Any:

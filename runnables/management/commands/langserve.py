@@ -3,6 +3,7 @@ manage.py langserve sync | list | check | invoke | enable | disable | versions |
      | canary | maintenance
      | token create | token list | token revoke
      | history prune | history export | history delete
+     | forget-user
 
 `--json` prints one object per line. Exit codes: 0 done, 1 failed, 2 wrong usage,
 3 unhealthy (`check`).
@@ -27,7 +28,7 @@ from runnables import audit, deployments, health, problems, runtime, snapshot
 from runnables.exceptions import ServingError
 from runnables.identity import CallerRequest
 from runnables.invocation import prepare
-from runnables.management import history, rollout, tokens
+from runnables.management import forgetting, history, rollout, tokens
 from runnables.models import Deployment
 from runnables.paths import normalize
 from runnables.payload import BadPayload, parse
@@ -75,6 +76,7 @@ class Command(BaseCommand):
         rollout.add_arguments(command, self.say)
         tokens.add_arguments(commands, self)
         history.add_arguments(commands, self)
+        forgetting.add_arguments(command, self)
 
     def handle(self, *args: Any, handler: Callable[..., None], **options: Any) -> None:
         handler(**options)
@@ -254,6 +256,7 @@ def _operator() -> CallerRequest:
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
     caller = CallerRequest(ASGIRequest(scope, BytesIO()))
     caller.is_asked_again = False
+    caller.transport = "command"
     return caller
 
 
