@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_noop
 
 from feedback.models import Feedback, TraceLink
+from feedback.services import remove_all
 from runnables.identity import principal_of
 
 FEEDBACK = gettext_noop("feedback")
@@ -21,7 +22,9 @@ def kept_of_user(user: Any) -> dict[str, int]:
 
 
 def forget_user(user: Any) -> dict[str, int]:
-    return {name: rows.delete()[0] for name, rows in _rows_of(user).items()}
+    rows = _rows_of(user)
+    # Its copies elsewhere go too.
+    return {FEEDBACK: remove_all(rows[FEEDBACK]), LINKS: rows[LINKS].delete()[0]}
 
 
 def _rows_of(user: Any) -> dict[str, QuerySet[Any]]:

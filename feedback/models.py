@@ -10,6 +10,7 @@ from typing import ClassVar
 from uuid import uuid4
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -62,6 +63,12 @@ class FeedbackKey(models.Model):
     def __str__(self) -> str:
         return self.title or self.key
 
+    def clean(self) -> None:
+        if self.kind == self.Kind.SCALE and self.lowest >= self.highest:
+            raise ValidationError({"highest": _("More than the lowest.")})
+        if self.kind == self.Kind.CATEGORY and not self.categories:
+            raise ValidationError({"categories": _("A category needs at least one choice.")})
+
 
 class Feedback(models.Model):
     """
@@ -113,6 +120,36 @@ class Feedback(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} {self.run_id}"
+
+
+class LangSmithCopy(models.Model):
+    """
+    What is to be told LangSmith of one feedback, and whether it has heard. No content is: to
+    be deleted there. `mark` is another one after each change, so that what is changed while
+    it is being sent is sent again.
+    """
+
+    feedback_id = models.UUIDField(primary_key=True)
+    content = models.JSONField(null=True)
+    mark = models.UUIDField(default=uuid4)
+    is_sent = models.BooleanField(default=False)
+    is_due = models.BooleanField(default=True)
+    tries = models.PositiveIntegerField(default=0)
+    next_at = models.DateTimeField(default=timezone.now)
+    claimed_until = models.DateTimeField(null=True)
+    error = models.CharField(max_length=200, blank=True)
+
+    objects: ClassVar[models.Manager[LangSmithCopy]] = models.Manager()
+
+    class Meta:
+        verbose_name = _("copy for LangSmith")
+        verbose_name_plural = _("copies for LangSmith")
+        indexes: ClassVar = [
+            models.Index(fields=["next_at"], name="langsmith_due", condition=Q(is_due=True))
+        ]
+
+    def __str__(self) -> str:
+        return str(self.feedback_id)
 
 
 class TraceLinkQuerySet(models.QuerySet["TraceLink"]):

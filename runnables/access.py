@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from runnables import scopes
 from runnables.exceptions import (
+    EndpointOff,
     InMaintenance,
     NotAuthenticated,
     NotPermitted,
@@ -41,8 +42,8 @@ async def admit(
     """
     The caller, if they may use this endpoint of the deployment.
 
-    Raises NotAuthenticated, NotPermitted, CsrfFailed, UnknownEndpoint, InMaintenance, or
-    UnknownDeployment where the caller may not even know that it exists.
+    Raises NotAuthenticated, NotPermitted, CsrfFailed, UnknownEndpoint, EndpointOff,
+    InMaintenance, or UnknownDeployment where the caller may not even know that it exists.
     """
     if deployment.listed:
         caller = await identify(request)
@@ -90,6 +91,8 @@ async def let_in(
 ALWAYS_ON = frozenset(("cancel", "run"))
 # What maintenance closes: schemas still answer, and what goes on can still be cancelled.
 RUNS = frozenset(("invoke", "batch", "stream", "stream_log", "stream_events"))
+# Routes that are there all the same while a deployment has not switched them on.
+OPTIONAL = frozenset(("feedback",))
 
 
 def permissions(caller: CallerRequest, deployment: ServedDeployment) -> Permissions:
@@ -196,8 +199,11 @@ def _require_run(caller: CallerRequest, deployment: ServedDeployment, endpoint: 
 
 def _require_endpoint(deployment: ServedDeployment, endpoint: str, config_hash: str | None) -> None:
     """
-    Raise UnknownEndpoint where this endpoint, or config in the path, is switched off.
+    Raise UnknownEndpoint where this endpoint, or config in the path, is switched off, and
+    EndpointOff where clients of LangServe expect that.
     """
+    if endpoint in OPTIONAL and endpoint not in deployment.endpoints:
+        raise EndpointOff(f"{endpoint} is not switched on for {deployment.name!r}.")
     if endpoint not in ALWAYS_ON and endpoint not in deployment.endpoints:
         raise UnknownEndpoint
     if config_hash is not None and "config_hashes" not in deployment.endpoints:

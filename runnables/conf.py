@@ -45,6 +45,8 @@ DEFAULTS: dict[str, Any] = {
     "TRACE_STEPS": 20_000,
     "TRACE_BYTES": MIB,
     "TRACE_SECONDS": 0.5,
+    "FEEDBACK_TOKEN_SECONDS": 3 * 3600,
+    "FEEDBACK_KEYS_ONLY": False,
     "METRICS_TOKEN": "",
     "OTEL": False,
     "OTEL_CONTENT": False,
@@ -258,6 +260,20 @@ class Conf:
         How often a process writes the runs that have ended; 0 only when asked to, for tests.
         """
         return float(self._value("TRACE_SECONDS"))
+
+    @cached_property
+    def feedback_token_seconds(self) -> int:
+        """
+        How long a feedback token counts.
+        """
+        return int(self._value("FEEDBACK_TOKEN_SECONDS"))
+
+    @cached_property
+    def feedback_keys_only(self) -> bool:
+        """
+        Take feedback under the keys that staff have defined, and under no others.
+        """
+        return bool(self._value("FEEDBACK_KEYS_ONLY"))
 
     @cached_property
     def metrics_token(self) -> str:

@@ -18,6 +18,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
 from runnables import access, problems, runtime, snapshot
+from runnables.bodies import answer_metadata
 from runnables.conf import conf
 from runnables.connection import (
     Headers,
@@ -110,8 +111,7 @@ class StreamConsumer(OwnDeployment, CancellableHttpConsumer):
         try:
             call = await self._prepare(request, body)
             out.headers = self._headers(call)
-            if self.endpoint == "stream":
-                out.preamble = sse_named("metadata", {"run_id": str(call.run_id)})
+            out.preamble = self._preamble(call)
             async with out, runtime.under_way(call, waiting=out.wait_in_line):
                 await self._stream(call, out)
         except Exception as error:  # noqa: BLE001 - translated in one place
@@ -157,6 +157,14 @@ class StreamConsumer(OwnDeployment, CancellableHttpConsumer):
         if call.dropped:
             headers.append((b"x-dropped-config", dropped_header(call.dropped).encode()))
         return headers
+
+    def _preamble(self, call: Invocation) -> bytes:
+        more = answer_metadata(call)
+        # LangServe's Python client logs an error for this event among events, but there it is
+        # how their callers get feedback tokens.
+        if self.endpoint != "stream" and "feedback_tokens" not in more:
+            return b""
+        return sse_named("metadata", {"run_id": str(call.run_id), **more})
 
     async def _stream(self, call: Invocation, out: EventStream) -> None:
         async with aclosing(runtime.STREAMS[self.endpoint](call)) as chunks:  # type: ignore[type-var]

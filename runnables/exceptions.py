@@ -5,6 +5,7 @@ Every error a caller may see.
     ├── PublicError                  raised by developers: shown as it is
     ├── InvalidConfigHash       400
     ├── InvalidRequest          400
+    ├── EndpointOff             400
     ├── SharingOff              400
     ├── NotAuthenticated        401
     ├── NotPermitted            403
@@ -129,6 +130,17 @@ class InvalidRequest(ServingError):
     status_code = 400
     code = "invalid_request"
     message = "The request cannot be understood."
+
+
+class EndpointOff(ServingError):
+    """
+    What this endpoint serves is not switched on, or not configured, for the deployment: 400,
+    as LangServe has it for feedback.
+    """
+
+    status_code = 400
+    code = "endpoint_off"
+    message = "This is not switched on for this deployment."
 
 
 class SharingOff(ServingError):

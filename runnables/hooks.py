@@ -5,7 +5,7 @@ Nothing here knows them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
@@ -76,6 +76,17 @@ class KnownRun:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class RunPayload:
+    """
+    What a run, or a step of one, was given and what it said.
+    """
+
+    deployment: int | None
+    input: Any
+    output: Any
+
+
 # (call) -> Recorder | None
 recorders: list[Callable[[Invocation], Recorder | None]] = []
 # (call) -> what joins the metadata of its answer: `{"feedback_tokens": […]}`. Never awaited:
@@ -83,6 +94,8 @@ recorders: list[Callable[[Invocation], Recorder | None]] = []
 answer_metadata: list[Callable[[Invocation], Mapping[str, Any]]] = []
 # (id of a run or a step) -> what is known; asks the database.
 known_runs: list[Callable[[UUID], KnownRun | None]] = []
+# (ids of runs or steps) -> id -> what is kept of their payloads; asks the database.
+run_payloads: list[Callable[[Sequence[UUID]], Mapping[UUID, RunPayload]]] = []
 # After a process has read the deployments anew; may ask the database.
 refreshed: list[Callable[[], None]] = []
 # Once an hour in each process; may ask the database.
@@ -110,3 +123,13 @@ def known_run(run_id: UUID) -> KnownRun | None:
     What any app knows of the run or step; asks the database.
     """
     return next((found for find in known_runs if (found := find(run_id))), None)
+
+
+def payloads_of(run_ids: Sequence[UUID]) -> dict[UUID, RunPayload]:
+    """
+    What any app has kept of what these runs and steps were given and said.
+    """
+    found: dict[UUID, RunPayload] = {}
+    for find in run_payloads:
+        found.update(find(run_ids))
+    return found

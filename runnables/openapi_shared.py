@@ -20,7 +20,12 @@ ERRORS: dict[str, tuple[int, str, tuple[ServingError, ...]]] = {
     "BadRequest": (
         400,
         "The request, or the config in its path, cannot be read.",
-        (exceptions.InvalidConfigHash(), exceptions.InvalidRequest(), exceptions.SharingOff()),
+        (
+            exceptions.InvalidConfigHash(),
+            exceptions.InvalidRequest(),
+            exceptions.EndpointOff(),
+            exceptions.SharingOff(),
+        ),
     ),
     "NotAuthenticated": (
         401,

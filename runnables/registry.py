@@ -332,9 +332,17 @@ def _check(options: Options) -> None:
     check_config_keys(options.config_keys)
     for types in ("input_type", "output_type", "input_schema", "output_schema"):
         _refuse_pydantic_v1(types, getattr(options, types))
-    feedback = options.token_feedback_config
-    if feedback and len(feedback.get("key_configs", ())) != 1:
+    if options.token_feedback_config:
+        _check_token_feedback(options.token_feedback_config)
+
+
+def _check_token_feedback(config: Any) -> None:
+    configs: Any = config.get("key_configs", ()) if isinstance(config, Mapping) else ()
+    if isinstance(configs, str) or len(configs) != 1:
         raise BadOption("token_feedback_config needs exactly one entry in key_configs")
+    key = configs[0].get("key") if isinstance(configs[0], Mapping) else None
+    if not isinstance(key, str) or not 0 < len(key) <= 100:
+        raise BadOption('token_feedback_config names its key: {"key_configs": [{"key": "…"}]}')
 
 
 _LISTS = (

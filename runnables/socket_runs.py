@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 
 from runnables import problems, running, runtime
-from runnables.bodies import batch_body, empty_batch_body, invoke_body
+from runnables.bodies import answer_metadata, batch_body, empty_batch_body, invoke_body
 from runnables.events import escape_line_breaks
 from runnables.exceptions import ClientGone, ReaderStuck, RunCancelled, UnknownRun
 from runnables.invocation import Invocation, decode_hash, prepare, prepare_batch
@@ -124,11 +124,12 @@ class SocketRun:
     async def _stream(self) -> None:
         call = await self._prepare()
         async with runtime.under_way(call):
-            run_id = orjson.dumps({"run_id": str(call.run_id)})
-            await self._succeed(run_id)
+            more = answer_metadata(call)
+            metadata = orjson.dumps({"run_id": str(call.run_id), **more})
+            await self._succeed(metadata)
             self._is_streaming = True
-            if self._method == "stream":
-                await self._event("metadata", run_id)
+            if self._method == "stream" or "feedback_tokens" in more:
+                await self._event("metadata", metadata)
             async with aclosing(runtime.STREAMS[self._method](call)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
                     await self._event("data", chunk)

@@ -23,6 +23,7 @@ class TracesConfig(AppConfig):
 
         hooks.recorders.append(recorder.recorder_of)
         hooks.known_runs.append(runs.known_run)
+        hooks.run_payloads.append(runs.payloads)
         hooks.refreshed.append(rules.refresh)
         hooks.refreshed.append(metrics.forget)
         hooks.refreshed.append(writer.start)

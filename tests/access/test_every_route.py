@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from feedback.models import Feedback, FeedbackKey
 from runnables.models import ApiToken, AuditEntry, ChatSession, Grant, Session
 from runnables.routing import ENDPOINTS
 from tests.access.routes import all_routes
@@ -182,18 +183,46 @@ ROWS: dict[str, Row] = {
     "admin:langserve_deployment_canary_promote": Row("GET", f"{IT}/canary/promote/", NOTHING),
     "admin:langserve_deployment_canary_stop": Row("GET", f"{IT}/canary/stop/", NOTHING),
 }
+# The right to a token's feedback is the token; there is none to be had here.
+_BY_TOKEN = dict.fromkeys(DOOR, 400)
+# Of those who may call, nobody may look at others' runs; a superuser may.
+EXPORT = {**DOOR, "member": 403, "member_by_session": 403, "superuser_by_token": 200}
+NOT_MINE = {**DOOR, "member": 404, "member_by_session": 404}
+# A form of a page. The body here is none of its own.
+_RATE = {**_NO_FORM, "expired_session": 302, "member_by_session": 422, "staff_by_session": 404}
+ROWS |= {
+    "langserve_feedback:feedback": Row("GET", f"/it/feedback?run_id={RUN_ID}", DOOR),
+    "langserve_feedback:feedback_item": Row("DELETE", f"/it/feedback/{RUN_ID}", NOT_MINE),
+    "langserve_feedback:export": Row("GET", "/it/feedback/export", EXPORT),
+    "langserve_feedback:rate": Row("POST", "/it/feedback/rate", _RATE),
+    "langserve_feedback:token_feedback": Row("POST", "/it/token_feedback", _BY_TOKEN),
+}
 _MODELS = {
     # Model -> whether somebody may add, change and delete by hand.
     "apitoken": (ADMIN, ADMIN, ADMIN),
     "chatsession": (CLOSED, ADMIN, ADMIN),
     "auditentry": (CLOSED, ADMIN, CLOSED),
 }
-for _model, (_add, _change, _delete) in _MODELS.items():
-    _base, _name = f"/admin/langserve/{_model}", f"admin:langserve_{_model}"
-    ROWS[f"{_name}_changelist"] = Row("GET", f"{_base}/", ADMIN)
+# Pages that add nothing to Django's own gate: its four cases.
+_CASES = ("anonymous", "superuser_by_token", "staff_by_session", "superuser_by_session")
+_PLAIN_ADMIN = {caller: ADMIN[caller] for caller in _CASES}
+_PLAIN_CLOSED = {caller: CLOSED[caller] for caller in _CASES}
+_MODELS_OF_APPS = {
+    "langserve": _MODELS,
+    "langserve_feedback": {
+        "feedbackkey": (_PLAIN_ADMIN, _PLAIN_ADMIN, _PLAIN_ADMIN),
+        "feedback": (_PLAIN_CLOSED, _PLAIN_ADMIN, _PLAIN_CLOSED),
+    },
+}
+for _app, _model, (_add, _change, _delete) in (
+    (app, model, may) for app, models in _MODELS_OF_APPS.items() for model, may in models.items()
+):
+    _base, _name = f"/admin/{_app}/{_model}", f"admin:{_app}_{_model}"
+    ROWS[f"{_name}_changelist"] = Row("GET", f"{_base}/", _change)
     ROWS[f"{_name}_add"] = Row("GET", f"{_base}/add/", _add)
     ROWS[f"{_name}_change"] = Row("GET", f"{_base}/{{{_model}}}/change/", _change)
-    ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{{_model}}}/history/", ADMIN)
+    _history = {caller: ADMIN[caller] for caller in _delete}
+    ROWS[f"{_name}_history"] = Row("GET", f"{_base}/{{{_model}}}/history/", _history)
     ROWS[f"{_name}_delete"] = Row("GET", f"{_base}/{{{_model}}}/delete/", _delete)
 for _model, (_add, _change, _delete) in {
     "modelprice": (ADMIN, ADMIN, ADMIN),
@@ -326,7 +355,11 @@ def furnished(site: Site, row: Row) -> Row:
     A site with one of everything that belongs to somebody else, and the row with its keys.
     """
     deployment = site.serve(
-        "it", echo(), access=["editors"], enable_public_trace_link_endpoint=True
+        "it",
+        echo(),
+        access=["editors"],
+        enable_public_trace_link_endpoint=True,
+        enable_feedback_endpoint=True,
     )
     trace = keep_trace(deployment)
     link = link_to(trace, site.user("sharer"))
@@ -344,6 +377,10 @@ def furnished(site: Site, row: Row) -> Row:
         ).pk,
         "auditentry": AuditEntry.objects.create(
             deployment=deployment, name="it", by="a test", text="Made."
+        ).pk,
+        "feedbackkey": FeedbackKey.objects.create(key="correctness").pk,
+        "feedback": Feedback.objects.create(
+            run_id=RUN_ID, trace_id=RUN_ID, deployment=deployment, key="k", author="u0"
         ).pk,
         "modelprice": ModelPrice.objects.create(pattern="*", input_price=1, output_price=1).pk,
     }
@@ -402,7 +439,11 @@ async def handshake(site: Site, path: str, headers: dict[str, str]) -> int:
     return 101 if first["type"] == "websocket.accept" else int(first["status"])
 
 
-@pytest.mark.parametrize("route", [route for route in ROWS if route.startswith("door:")])
+DOORS = [route for route in ROWS if route.startswith("door:")]
+DOORS += [f"langserve_feedback:{name}" for name in ("feedback", "export", "token_feedback")]
+
+
+@pytest.mark.parametrize("route", DOORS)
 def test_a_deployment_that_is_not_listed_is_not_there(site: Site, route: str) -> None:
     row = ROWS[route]
     site.serve("it", echo(), access=["editors"], listed=False)

@@ -70,6 +70,31 @@ def test_a_run_is_cancelled_from_another_process(site: LiveSite, tmp_path: Path)
         assert call.result().status_code == 499
 
 
+SAY = """
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+from django.db import connections
+from feedback.answers import Answer
+from feedback.models import Feedback
+from feedback.services import ANONYMOUS, record_feedback
+
+def say(score):
+    try:
+        record_feedback(run_id=UUID(int=1), trace_id=UUID(int=1), deployment=None, key="k",
+            author=ANONYMOUS, answer=Answer(score=score % 2), source_info={})
+    finally:
+        connections.close_all()
+
+with ThreadPoolExecutor(20) as pool:
+    list(pool.map(say, range(100)))
+print("ROWS", Feedback.objects.count())
+"""
+
+
+def test_hundred_who_rate_at_once_leave_one_row(site: LiveSite) -> None:
+    assert "ROWS 1\n" in site.manage("shell", "-c", SAY)
+
+
 def test_waiting_calls_hold_no_connection(site: LiveSite, database: str) -> None:
     token = bearer(site, "bob")
     keys = [uuid4().hex for _ in range(WAITING)]
