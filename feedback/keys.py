@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from feedback.answers import Answer, wrong
 from feedback.models import FeedbackKey
@@ -24,14 +24,17 @@ def keys_of(deployment: int | None) -> QuerySet[FeedbackKey]:
     return FeedbackKey.objects.filter(mine).distinct()
 
 
-def thumbs_key(deployment: int | None) -> FeedbackKey:
+def asked_at(path: str, key: str = "") -> FeedbackKey:
     """
-    What thumbs answer there: the first key of that kind, else LangServe's own.
+    The key of this name at the deployment of this path; without a name the first of thumbs,
+    else LangServe's own. One query.
     """
-    found = keys_of(deployment).filter(kind=FeedbackKey.Kind.THUMBS)
-    # Theirs before ours: one that names the deployment was made for it.
-    first = found.filter(deployments=deployment).first() or found.first()
-    return first or FeedbackKey(key=DEFAULT_KEY)
+    mine = Q(deployments__path=path) | Q(deployments=None)
+    named = Q(key=key) if key else Q(kind=FeedbackKey.Kind.THUMBS)
+    # Theirs before everybody's: one that names the deployment was made for it.
+    own_first = F("deployments").asc(nulls_last=True)
+    found = FeedbackKey.objects.filter(mine, named).order_by(own_first, "key").first()
+    return found or FeedbackKey(key=key or DEFAULT_KEY)
 
 
 def check_answer(key: str, answer: Answer, deployment: int | None) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 from django import template
 from django.urls import reverse
 
-from feedback.keys import keys_of, thumbs_key
+from feedback.keys import asked_at
 from feedback.models import Feedback, FeedbackKey
 from feedback.services import author_of
-from runnables.models import Deployment
 
 register = template.Library()
 
@@ -80,7 +79,7 @@ def feedback_box(
         return None
     path = deployment_path.strip("/")
     arguments = {"path": path} if path else {}
-    asked = _key(path, key)
+    asked = asked_at(path, key)
     if not current and not readonly:
         mine = author_of(request.user).name
         current = Feedback.objects.filter(run_id=run_id, key=asked.key, author=mine).first()
@@ -90,10 +89,3 @@ def feedback_box(
         current=current or None,
         next=request.get_full_path(),
     )
-
-
-def _key(path: str, key: str) -> FeedbackKey:
-    deployment = Deployment.objects.filter(path=path).values_list("pk", flat=True).first()
-    if not key:
-        return thumbs_key(deployment)
-    return keys_of(deployment).filter(key=key).first() or FeedbackKey(key=key)
