@@ -36,14 +36,21 @@ def put(recorder: Recorder) -> None:
     global _steps
     weight = len(recorder.steps) + 1
     if _steps + weight > conf.trace_queue and _waiting:
-        dropped[int(time.time()) // HOUR] += 1
-        forget(recorder)
+        drop(recorder)
         return
     with _lock:
         _steps += weight
         _waiting.append(recorder)
     if len(_waiting) >= BATCH:
         wake.set()
+
+
+def drop(recorder: Recorder) -> None:
+    """
+    The run leaves no trace, and is counted.
+    """
+    dropped[int(time.time()) // HOUR] += 1
+    forget(recorder)
 
 
 def take() -> list[Recorder]:

@@ -16,7 +16,13 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from django.db.models import F
 from django.utils import timezone
 
@@ -111,11 +117,12 @@ def _follow() -> None:
 
 def _write_ended(batch: list[Recorder]) -> None:
     try:
-        written = _insert(batch)
-    except IntegrityError:
-        # A user or a deployment is gone since: find out whose, one by one.
-        written = [row for one in batch for row in _insert_alone(one)]
-    for recorder, row in zip(batch, written, strict=True):
+        written = list(zip(batch, _insert(batch), strict=True))
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: all of them wait
+    except Exception:  # noqa: BLE001 - one run that cannot be written is not all of them
+        written = [(one, row) for one in batch for row in _insert_alone(one)]
+    for recorder, row in written:
         queue.forget(recorder)
         if recorder.has_usage:
             _count_usage(recorder, row)
@@ -175,11 +182,22 @@ def _insert_under_new_ids(pairs: list[tuple[Recorder, rows.Row]]) -> None:
 
 
 def _insert_alone(recorder: Recorder) -> list[rows.Row]:
+    """
+    The row of one run, whose user or deployment may be gone since; none where something in it
+    cannot be written at all.
+    """
     if not get_user_model()._default_manager.filter(pk=recorder.user_pk).exists():
         recorder.user_pk = None
     if not Deployment.objects.filter(pk=recorder.deployment_pk or 0).exists():
         recorder.deployment_pk = None
-    return _insert([recorder])
+    try:
+        return _insert([recorder])
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("the trace of run %s could not be written", recorder.run_id)
+        queue.drop(recorder)
+        return []
 
 
 def _insert_changed(recorder: Recorder) -> None:

@@ -21,6 +21,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from feedback.answers import Answer
 from feedback.models import Feedback, FeedbackKey
 from runnables.models import AuditEntry, Deployment, Grant
 from tests.admin.forms import fields_of
@@ -30,7 +31,7 @@ from traces.models import Step, Trace
 from traces.review import filters, services
 from traces.review.agreement import agreement, alpha, squared, unequal
 from traces.review.models import Review, ReviewItem, ReviewQueue
-from traces.review.services import Answer, ReservationLost, finish, skip, take_next
+from traces.review.services import ReservationLost, finish, skip, take_next
 from traces.review.shown import shown
 from traces.viewers import Viewer
 

@@ -20,7 +20,7 @@ from runnables import deployments, processes, snapshot
 from tests.conftest import Site
 from tests.fakes import Waiting, echo, failing
 from tests.runnables.asgi import connected, hang_up
-from traces import queue, tables, writer
+from traces import queue, rows, tables, writer
 from traces.models import DroppedTraces, Step, Trace, Tracing
 from traces.runs import known_run
 
@@ -171,6 +171,25 @@ def test_database_that_is_down_costs_callers_nothing(
     monkeypatch.setattr(tables, "_execute", real)
     assert len(site.traces()) == 2
     assert DroppedTraces.objects.get().count == 3
+
+
+def test_one_run_that_cannot_be_written_is_not_all_of_them(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.serve("it", echo())
+    real = rows.trace_row
+
+    def unwritable(recorder: Any, *arguments: Any, **named: Any) -> Any:
+        if recorder.input == 2:
+            raise RecursionError
+        return real(recorder, *arguments, **named)
+
+    monkeypatch.setattr(rows, "trace_row", unwritable)
+    for number in (1, 2, 3):
+        site.invoke("/it", number)
+    assert [trace.input for trace in site.traces()] == ["3", "1"]
+    assert DroppedTraces.objects.get().count == 1
+    assert queue.length() == 0
 
 
 def test_an_id_that_was_used_before_stays_with_the_first_run(site: Site) -> None:

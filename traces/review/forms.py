@@ -14,8 +14,8 @@ import orjson
 from django import forms
 from django.utils.translation import gettext as _
 
+from feedback.answers import Answer
 from feedback.models import Feedback, FeedbackKey
-from traces.review.services import Answer
 
 MOST_STEPS = 11
 LONGEST = 10_000
@@ -122,7 +122,7 @@ class ReviewForm:
         wrong = [form for form in self.forms if not form.is_valid()]
         if wrong:
             self.error = _("Nothing was saved. See what is wrong below.")
-        elif not any(answer.says_something for answer in self.answers.values()):
+        elif all(answer.is_empty for answer in self.answers.values()):
             self.error = _("Nothing was saved: give an answer, or skip this run.")
         return not self.error
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,9 +14,9 @@ from django.db import transaction
 from django.db.models import F, Max, Q, QuerySet
 from django.utils import timezone
 
-from feedback.models import Feedback
+from feedback.answers import Answer
+from feedback.services import author_of, record_feedback
 from runnables import audit
-from runnables.identity import principal_of
 from runnables.models import AuditEntry, Deployment
 from traces.models import State, Trace
 from traces.review import filters
@@ -32,23 +31,6 @@ class ReservationLost(Exception):
     """
     The time for an item ended, and as many others as should review it have it.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """
-    What a reviewer says under one key; `score` or `value`, by the key's kind.
-    """
-
-    score: float | None = None
-    value: str | None = None
-    comment: str = ""
-    correction: Any = None
-
-    @property
-    def says_something(self) -> bool:
-        scored = self.score is not None or bool(self.value)
-        return scored or bool(self.comment) or self.correction is not None
 
 
 def fill(queue: ReviewQueue, *, by: Any) -> int:
@@ -161,34 +143,18 @@ def skip(item: ReviewItem, viewer: Viewer) -> None:
 def record_answers(trace: Trace, user: Any, answers: Mapping[str, Answer]) -> None:
     """
     What a reviewer says as feedback: one row for each key they answered, none for those they
-    did not.
+    did not. Raises InvalidInput where an answer does not fit its key.
     """
-    author, now = principal_of(user), timezone.now()
     with transaction.atomic():
         for key, answer in answers.items():
-            rows = Feedback.objects.filter(run_id=trace.pk, key=key, author=author)
-            if not answer.says_something:
-                rows.delete()
-                continue
-            said = {
-                "score": answer.score,
-                "value": answer.value,
-                "comment": answer.comment,
-                "correction": answer.correction,
-                "user": user,
-                "modified_at": now,
-            }
-            Feedback.objects.update_or_create(
+            record_feedback(
                 run_id=trace.pk,
+                trace_id=trace.pk,
+                deployment=trace.deployment_id,
                 key=key,
-                author=author,
-                defaults=said,
-                create_defaults={
-                    **said,
-                    "trace_id": trace.pk,
-                    "deployment_id": trace.deployment_id,
-                    "source_info": {"source": "review"},
-                },
+                author=author_of(user),
+                answer=answer,
+                source_info={"source": "review"},
             )
 
 
