@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import pytest
 from django.test import Client
 from langchain_core.runnables import RunnableLambda
 
@@ -23,13 +22,11 @@ KEY = "sk-canary0123456789abcdef"
 PLAIN = "canary-that-looks-like-nothing"
 
 
-@pytest.fixture
-def made(site: Site, caplog: Any) -> tuple[Site, Deployment, list[Trace]]:
+def runs_of_alice(site: Site) -> tuple[Deployment, list[Trace]]:
     """
     A run that went well and one that did not, both of alice, with secrets in all that callers
     send: input, config, headers; and in what the second one raised.
     """
-    caplog.set_level(logging.INFO)
 
     def work(value: dict[str, Any]) -> dict[str, Any]:
         if value.get("fail"):
@@ -51,7 +48,7 @@ def made(site: Site, caplog: Any) -> tuple[Site, Deployment, list[Trace]]:
     for fail in (False, True):
         given = {"api_key": PLAIN, "text": f"use {KEY} here", "fail": fail}
         site.post("/it/invoke", {"input": given, "config": config}, headers=headers)
-    return site, site.row("it"), site.traces()
+    return site.row("it"), site.traces()
 
 
 def _seen_by(user: Any, *paths: str) -> str:
@@ -66,22 +63,23 @@ def _seen_by(user: Any, *paths: str) -> str:
     return "\n".join(pages)
 
 
-def test_secrets_are_in_no_table_and_no_log(made: Any, caplog: Any) -> None:
-    _, _, traces = made
+def test_secrets_are_in_no_table_and_no_log(site: Site, caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
+    _, traces = runs_of_alice(site)
     assert sorted(trace.state for trace in traces) == ["done", "failed"]
     for row in [*traces, *(step for trace in traces for step in trace.steps.all())]:
         text = str(vars(row))
         assert KEY not in text
         assert PLAIN not in text
     formatter = logging.Formatter()
-    logged = "\n".join(formatter.format(record) for record in caplog.get_records("setup"))
+    logged = "\n".join(formatter.format(record) for record in caplog.records)
     assert "failed" in logged
     assert KEY not in logged
     assert PLAIN not in logged
 
 
-def test_secrets_are_on_no_public_page(made: Any) -> None:
-    _, deployment, traces = made
+def test_secrets_are_on_no_public_page(site: Site) -> None:
+    deployment, traces = runs_of_alice(site)
     everything = [str(part) for part in ("payloads", "steps", "metadata", "feedback")]
     alice = traces[0].user
     shared = [
@@ -93,8 +91,8 @@ def test_secrets_are_on_no_public_page(made: Any) -> None:
         assert secret not in text
 
 
-def test_whoever_may_see_runs_and_not_payloads_sees_shapes(made: Any) -> None:
-    site, deployment, traces = made
+def test_whoever_may_see_runs_and_not_payloads_sees_shapes(site: Site) -> None:
+    deployment, traces = runs_of_alice(site)
     bob = site.user("bob")
     also_may(deployment, bob, "see_traces")
     paths = [f"/traces/{trace.pk}/" for trace in traces]
