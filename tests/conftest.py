@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.core.cache import cache
+from django.core.cache import cache as django_cache
+from django.core.management.commands import flush
 from django.test import Client
 from knox.settings import knox_settings
 
@@ -130,6 +133,44 @@ class Site:
             return await client.request(method, path, **options)
 
 
+# What a migrated database holds, and every test needs as it is.
+KEPT_TABLES = {"auth_permission", "django_content_type"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_flush() -> Iterator[None]:
+    """
+    Emptying the database after a test takes Django longer than most tests: it looks for the
+    tables anew and makes all permissions again. Here what a test has filled is emptied.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "sql_flush", _flushing)
+        patch.setattr(flush, "emit_post_migrate_signal", lambda *_, **__: None)
+        yield
+
+
+def _flushing(style: Any, connection: Any, *_: Any, **__: Any) -> list[str]:
+    quote = connection.ops.quote_name
+    tables = [name for name in _tables() if name not in KEPT_TABLES]
+    with connection.cursor() as cursor:
+        parts = [f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {quote(name)})" for name in tables]
+        cursor.execute(" UNION ALL ".join(parts))
+        filled = [name for (name,) in cursor.fetchall()]
+    found: list[str] = connection.ops.sql_flush(
+        # PostgreSQL empties no table that another refers to, however empty that one is.
+        style,
+        filled,
+        allow_cascade=connection.vendor == "postgresql",
+    )
+    return found
+
+
+@cache
+def _tables() -> list[str]:
+    tables = (model._meta.db_table for model in apps.get_models(include_auto_created=True))
+    return sorted(set(tables))
+
+
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Any) -> None:
     """
@@ -157,7 +198,7 @@ def site(transactional_db: None, settings: Any) -> Iterator[Site]:
     figures.forget()
     writer.stop()
     queue.clear()
-    cache.clear()
+    django_cache.clear()
     snapshot.forget()
     default_registry.clear()
     for registration in registered:
