@@ -251,7 +251,7 @@ def _look_for_lost() -> None:
     _next_look = time.monotonic() + LOOK_FOR_LOST_SECONDS
     alive = [processes.boot_id(), *(process.boot_id for process in processes.alive())]
     before = timezone.now() - timedelta(seconds=LOOK_FOR_LOST_SECONDS)
-    running = Trace.objects.filter(state="running", started_at__lt=before)
+    running = Trace.objects.filter(state="running", started_at__lt=before, boot_id__isnull=False)
     running.exclude(boot_id__in=alive).update(state="lost")
 
 
