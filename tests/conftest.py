@@ -6,6 +6,7 @@ through the same ASGI application that uvicorn runs.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -138,7 +139,7 @@ KEPT_TABLES = {"auth_permission", "django_content_type"}
 
 
 @pytest.fixture(autouse=True, scope="session")
-def quick_flush() -> Iterator[None]:
+def quick_tests() -> Iterator[None]:
     """
     Emptying the database after a test takes Django longer than most tests: it looks for the
     tables anew and makes all permissions again. Here what a test has filled is emptied.
@@ -146,6 +147,8 @@ def quick_flush() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flush, "sql_flush", _flushing)
         patch.setattr(flush, "emit_post_migrate_signal", lambda *_, **__: None)
+        # Once per server process; once per test, nothing would ever be collected.
+        patch.setattr(gc, "freeze", lambda: None)
         yield
 
 
